@@ -1,0 +1,104 @@
+"""Typed, frozen configuration. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ml_prediction.errors import ConfigurationError
+
+Positive = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+class FrozenConfig(BaseModel):
+    """Base of all configuration: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+    @classmethod
+    def make(cls, **options: Any) -> Self:
+        """Build from options, with errors as one readable sentence each.
+
+        Raises
+        ------
+        ConfigurationError
+            If an option is unknown or its value is not allowed.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            raise ConfigurationError(explain(error, cls)) from error
+
+
+class PipelineConfig(FrozenConfig):
+    """What the pipeline does with packets. None means: as the model's own default."""
+
+    stride: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Samples from one window start to the next, at the model's rate."
+    )
+    horizon: Positive = Field(
+        math.inf,
+        description="Seconds: a sample's probability uses the windows that end at most so long "
+        "after it. inf: all of them.",
+    )
+    thresholds: dict[str, Probability] = Field(
+        default_factory=dict,
+        description="Trigger threshold by label (P, S, Detection). Triggers end at half of it.",
+    )
+    stacking: Literal["max", "mean"] | None = Field(
+        None, description="How overlapping windows are merged."
+    )
+    blinding: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = Field(
+        None, description="Samples thrown away at the start and end of each window's output."
+    )
+    lateness: Annotated[float, Field(ge=0, le=3600)] = Field(
+        10.0,
+        description="Seconds that a gap waits for data that may still come, in event time.",
+    )
+    one_component: Literal["zero", "clone", "skip"] = Field(
+        "zero",
+        description="Vertical only: horizontals are zeros, copies of the vertical, or no picks.",
+    )
+    resampling: Literal["linear", "minimum"] = Field(
+        "linear", description="Phase of the anti-alias filter. Minimum phase never rings early."
+    )
+    response: Literal["keep", "remove"] = Field(
+        "keep",
+        description="Remove the instrument response (needs an inventory): m/s or m/s**2.",
+    )
+    quality: tuple[Positive, Positive, Positive, Positive] = Field(
+        (0.02, 0.05, 0.15, 0.5),
+        description="Largest sigma in seconds of quality 0, 1, 2 and 3; above is 4.",
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        32, description="Windows in one forward pass, over all instruments."
+    )
+
+    @field_validator("quality")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(value):
+            raise ValueError("the four limits must ascend")
+        return value
+
+    @property
+    def hash(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of everything set here."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def explain(error: ValidationError, cls: type[BaseModel]) -> str:
+    """Pydantic's complaints in the user's words, one sentence each."""
+    sentences = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"]) or cls.__name__
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(sorted(cls.model_fields))
+            sentences.append(f"Unknown option {name!r}; known are: {known}.")
+        else:
+            sentences.append(f"Option {name!r} = {item['input']!r}: {item['msg']}.")
+    return " ".join(sentences)

@@ -1,0 +1,425 @@
+"""One channel: from packets in any order to gap-aware samples on the model's grid.
+
+Packets wait in :class:`~ml_prediction.core.pending.Pending` until they are settled: nothing that
+may still come (within the allowed lateness) can lie before them. Then they go, in order of time,
+into the current segment, are resampled, filtered and put into the history. All this depends on
+the samples and their times alone, never on how they were cut or in which order they came.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ml_prediction.core import filters
+from ml_prediction.core.grid import index_from, index_of, phase_of, samples_in, time_of
+from ml_prediction.core.history import Flags, Floats, History
+from ml_prediction.core.pending import Pending, Piece, split_valid
+from ml_prediction.core.resampling import Phase, make_resampler
+from ml_prediction.core.summary import Summary
+from ml_prediction.util.codes import NSLC
+from ml_prediction.util.times import NANOSECONDS
+
+SHORT_GAP = 0.2  # seconds: interpolated
+FOREVER = 2**62  # an index and a time beyond all data
+PHASE_SLACK = 0.0375  # seconds: what a coming segment's phase may move at the lowest rate
+SMALLEST_PART = 4096  # samples
+SPANS_KEPT = 600.0  # seconds for which offsets outlive samples: a detection may be long
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Segment:
+    """The stretch of contiguous samples that is growing."""
+
+    rate: Fraction
+    phase: int
+    end: int  # index after the last good sample, input grid
+    settled: int  # index after the last sample that is known, good or bad
+    last: float  # value of the last good sample
+    fresh: list[Floats]  # samples not yet resampled
+    context: Floats  # earlier samples that the resampler still needs
+    next_output: int
+    state: Floats | None  # of the filter
+
+
+class Channel:
+    """Everything that is kept of one channel.
+
+    Parameters
+    ----------
+    nslc
+        Its code.
+    model_rate
+        Rate of the model in Hz.
+    sections
+        The model's filter, shape (section, 6), or None.
+    resampling
+        Phase of the anti-alias filter.
+    lateness_ns
+        How long a gap waits.
+    summary
+        Where things are counted.
+    """
+
+    def __init__(
+        self,
+        nslc: NSLC,
+        model_rate: Fraction,
+        sections: Floats | None,
+        resampling: Phase,
+        lateness_ns: int,
+        summary: Summary,
+    ) -> None:
+        self.nslc = nslc
+        self.summary = summary
+        self._model_rate = model_rate
+        self._sections = sections
+        self._resampling: Phase = resampling
+        self._lateness_ns = lateness_ns
+        self._pending = Pending()
+        self._segment: _Segment | None = None
+        self._history = History()
+        self._floor = -FOREVER  # outputs below were declared settled
+        self._closed_ns = -FOREVER  # what lies before, and in no segment, stays missing
+        self._spans: list[list[int]] = []  # first, stop, offset in ns of segments' outputs
+        self._warned = False
+
+    # -- in -----------------------------------------------------------------------------------
+
+    def add(self, piece: Piece) -> None:
+        """Take finite samples that are not late."""
+        self._pending.add(piece)
+
+    def advance(self, target: int, watermark_ns: int) -> int:
+        """Settle what can be settled, as far as output ``target`` needs it.
+
+        Parameters
+        ----------
+        target
+            Index on the model's grid up to which samples are wanted.
+        watermark_ns
+            Newest time of the instrument. ``FOREVER``: nothing more will come.
+
+        Returns
+        -------
+        int
+            The front: samples before it are final.
+        """
+        self._close_if_over(watermark_ns)
+        while self._pending and self._front(watermark_ns) < target:
+            if not self._untangle() and not self._settle_head(target, watermark_ns):
+                break
+            self._close_if_over(watermark_ns)
+        self._resample()
+        front = self._front(watermark_ns)
+        self._floor = max(self._floor, min(front, target))
+        return front
+
+    # -- out ----------------------------------------------------------------------------------
+
+    def read(self, start: int, stop: int) -> tuple[Floats, Flags]:
+        """Samples as the model is to see them, and their validity; shape (stop - start,)."""
+        return self._history.read(start, stop, 0)
+
+    def read_unfiltered(self, start: int, stop: int) -> tuple[Floats, Flags]:
+        """Resampled samples without the model's filter, and their validity."""
+        return self._history.read(start, stop, 0 if self._sections is None else 1)
+
+    def next_data(self, start: int) -> int | None:
+        """First index at or after ``start`` that has data or may soon have; None without any."""
+        found = self._history.first_valid(start)
+        if found is not None:
+            return found
+        if self._segment is not None:
+            return max(start, self._segment.next_output)
+        if self._pending:
+            return max(start, self._first_output(self._pending.head))
+        return None
+
+    def offset_ns(self, index: int) -> int | None:
+        """How long after its grid point sample ``index`` was taken; None if it is missing.
+
+        Known for some minutes longer than the sample itself.
+        """
+        span = self._span_at(index)
+        return None if span is None or not span[0] <= index < span[1] else span[2]
+
+    def offset_changes(self, start: int, stop: int) -> list[int]:
+        """Indices strictly inside a range at which a segment starts."""
+        return [first for first, _, _ in self._spans if start < first < stop]
+
+    def release(self, index: int) -> None:
+        """Forget samples before ``index``."""
+        self._history.release(index)
+        index -= round(SPANS_KEPT * self._model_rate)
+        while self._spans and self._spans[0][1] <= index:
+            del self._spans[0]
+
+    # -- settling -----------------------------------------------------------------------------
+
+    def _untangle(self) -> bool:
+        """Resolve one overlap of the earliest piece; False if there is none."""
+        head, segment = self._pending.head, self._segment
+        if segment is not None and segment.rate == head.rate:
+            phase = segment.phase
+        else:
+            phase = phase_of(head.start_ns, head.rate)[1]
+        overlap = self._pending.untangle(phase)
+        if overlap is None:
+            return False
+        self.summary.skip("samples", "duplicate", overlap.duplicates, self.nslc)
+        self.summary.skip("samples", "disagree", overlap.disagreements, self.nslc)
+        self.summary.note("slip", overlap.slips, self.nslc)
+        length = overlap.duplicates + overlap.disagreements
+        if length > head.rate and 2 * overlap.disagreements > length and not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s: two sources give different samples for the same time (%d of %d in one "
+                "overlap); these are left out. Look for a time shift between them.",
+                self.nslc,
+                overlap.disagreements,
+                length,
+            )
+        return True
+
+    def _settle_head(self, target: int, watermark_ns: int) -> bool:
+        """Bring the earliest piece, or part of it, into a segment; False if it has to wait."""
+        head, segment = self._pending.head, self._segment
+        if segment is None:
+            return self._open_at_head(watermark_ns)
+        if head.rate != segment.rate:
+            joint_ns = time_of(segment.settled, segment.rate, segment.phase)
+            settled_ns = watermark_ns - self._lateness_ns
+            if head.start_ns > joint_ns + _half_sample(head.rate) and settled_ns < head.start_ns:
+                return False
+            self._close()
+            return True
+        index = index_of(head.start_ns, segment.rate, segment.phase)
+        if index > segment.settled:
+            if self._first_open_index(segment, watermark_ns) < index:
+                return False
+            if index - segment.end > samples_in(SHORT_GAP, segment.rate):
+                self._close()
+                return True
+        self._pending.take()
+        known = min(max(segment.settled - index, 0), len(head))
+        self._count_known(segment, head, known)
+        self._append(segment, index + known, head.cut(known), target)
+        return True
+
+    def _open_at_head(self, watermark_ns: int) -> bool:
+        head = self._pending.head
+        gap_ns = head.start_ns - self._closed_ns
+        if gap_ns < -_half_sample(head.rate):
+            self._pending.take()
+            step = NANOSECONDS * head.rate.denominator
+            known = min(len(head), (-gap_ns * head.rate.numerator + step // 2) // step)
+            self.summary.skip("samples", "duplicate", known, self.nslc)
+            self._put_back(head.cut(known))
+            return True
+        index, phase = phase_of(head.start_ns, head.rate)
+        may_come = watermark_ns < FOREVER and gap_ns > _half_sample(head.rate)
+        if may_come and index_from(watermark_ns - self._lateness_ns, head.rate, phase) < index:
+            return False
+        good, bad, rest = split_valid(self._pending.take())
+        self._put_back(rest)
+        if bad:
+            self._closed_ns = head.sample_ns(bad)
+            self._put_back(good)
+            return True
+        resampler = make_resampler(head.rate, self._model_rate, self._resampling)
+        first = float(good.samples[0])
+        self._segment = _Segment(
+            rate=head.rate,
+            phase=phase,
+            end=index,
+            settled=index,
+            last=first,
+            fresh=[],
+            context=np.full(resampler.before, first),
+            next_output=max(resampler.first(index), self._floor, self._history.stop or -FOREVER),
+            state=None,
+        )
+        self._pending.add(good)
+        return True
+
+    def _append(self, segment: _Segment, index: int, piece: Piece, target: int) -> None:
+        good, bad, rest = split_valid(piece)
+        if bad:
+            segment.settled = index + bad
+            self._put_back(good)
+        elif len(good):
+            needed = -(-target * segment.rate // self._model_rate) - index
+            part = max(int(needed) + samples_in(1.0, segment.rate), SMALLEST_PART)
+            if len(good) > 2 * part:  # a long piece goes in by parts: memory stays small
+                self._put_back(good.cut(part))
+                good = good.cut(0, part)
+            samples = np.asarray(good.samples, dtype=np.float64)
+            gap = index - segment.end
+            if gap:
+                self.summary.note("slip" if gap == 1 else "short gap", 1, self.nslc)
+                steps = np.arange(1, gap + 1) / (gap + 1)
+                segment.fresh.append(segment.last + (samples[0] - segment.last) * steps)
+            segment.fresh.append(samples)
+            segment.last = float(samples[-1])
+            segment.end = segment.settled = index + len(samples)
+        self._put_back(rest)
+
+    def _put_back(self, piece: Piece | None) -> None:
+        if piece is not None and len(piece):
+            self._pending.add(piece)
+
+    def _count_known(self, segment: _Segment, head: Piece, known: int) -> None:
+        """Count samples whose place is taken."""
+        if known == 1 and len(head) > 1 and float(head.samples[0]) != segment.last:
+            self.summary.note("slip", 1, self.nslc)
+        else:
+            self.summary.skip("samples", "duplicate", known, self.nslc)
+
+    # -- fronts -------------------------------------------------------------------------------
+
+    def _front(self, watermark_ns: int) -> int:
+        """Samples before this index are final."""
+        if self._segment is not None:
+            segment = self._segment
+            resampler = make_resampler(segment.rate, self._model_rate, self._resampling)
+            return max(resampler.ready(segment.end), self._floor)
+        front = FOREVER
+        if watermark_ns < FOREVER:
+            slack = round(PHASE_SLACK * NANOSECONDS)
+            front = index_from(watermark_ns - self._lateness_ns - slack, self._model_rate)
+        if self._pending:
+            front = min(front, self._first_output(self._pending.head))
+        return max(front, self._floor)
+
+    def _first_output(self, head: Piece) -> int:
+        resampler = make_resampler(head.rate, self._model_rate, self._resampling)
+        return resampler.first(phase_of(head.start_ns, head.rate)[0])
+
+    def _first_open_index(self, segment: _Segment, watermark_ns: int) -> int:
+        """First input index for which data may still come."""
+        if watermark_ns >= FOREVER:
+            return FOREVER
+        return index_from(watermark_ns - self._lateness_ns, segment.rate, segment.phase)
+
+    def _close_if_over(self, watermark_ns: int) -> None:
+        """End the segment once nothing can continue it any more."""
+        segment = self._segment
+        if segment is None:
+            return
+        limit = segment.end + samples_in(SHORT_GAP, segment.rate)
+        if max(self._first_open_index(segment, watermark_ns), segment.settled) <= limit:
+            return
+        if self._pending:
+            head = self._pending.head
+            if head.rate != segment.rate:
+                if head.start_ns <= time_of(limit, segment.rate, segment.phase):
+                    return
+            elif index_of(head.start_ns, segment.rate, segment.phase) <= limit:
+                return
+        self._close()
+
+    def _close(self) -> None:
+        """End the segment: its last outputs see its last value continued."""
+        segment = self._segment
+        if segment is None:
+            return
+        resampler = make_resampler(segment.rate, self._model_rate, self._resampling)
+        stop = resampler.first(segment.end)
+        segment.fresh.append(np.full(resampler.after + 1, segment.last))
+        segment.end += resampler.after + 1
+        self._resample(stop)
+        self._closed_ns = time_of(segment.settled, segment.rate, segment.phase)
+        self._segment = None
+
+    # -- resampling and filtering -------------------------------------------------------------
+
+    def _resample(self, stop: int | None = None) -> None:
+        """Bring the fresh samples of the segment into the history."""
+        segment = self._segment
+        if segment is None or not segment.fresh:
+            return
+        resampler = make_resampler(segment.rate, self._model_rate, self._resampling)
+        stop = resampler.ready(segment.end) if stop is None else stop
+        start = segment.next_output
+        if stop <= start:
+            return
+        samples = np.concatenate([segment.context, *segment.fresh])
+        first = segment.end - len(samples)
+        block = resampler(samples, first, start, stop)
+        keep = max(resampler.first_input(stop) - first, 0)
+        segment.context, segment.fresh = samples[keep:].copy(), []
+        segment.next_output = stop
+        self._store(segment, start, block)
+
+    def _store(self, segment: _Segment, start: int, block: Floats) -> None:
+        if segment.state is None:  # the segment begins here
+            self._spans.append([start, start, time_of(0, segment.rate, segment.phase)])
+            segment.state = np.zeros((0, 2))
+            if self._sections is not None:
+                segment.state = filters.steady_state(self._sections, float(block[0]))
+        self._spans[-1][1] = start + len(block)
+        if self._sections is None:
+            self._history.append(start, block[None, :])
+            return
+        filtered, segment.state = filters.run(self._sections, block, segment.state)
+        self._history.append(start, np.stack([filtered, block]))
+
+    def _span_at(self, index: int) -> list[int] | None:
+        """The last segment that starts at or before ``index``."""
+        position = bisect_right(self._spans, index, key=lambda span: span[0]) - 1
+        return self._spans[position] if position >= 0 else None
+
+    # -- state --------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as plain values and arrays."""
+        segment = self._segment
+        return {
+            "nslc": list(self.nslc),
+            "pending": self._pending.snapshot(),
+            "segment": None if segment is None else _pack(segment),
+            "history": self._history.snapshot(),
+            "floor": self._floor,
+            "closed_ns": self._closed_ns,
+            "spans": [list(span) for span in self._spans],
+            "warned": self._warned,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a snapshot's state."""
+        self._pending.restore(state["pending"])
+        self._segment = None if state["segment"] is None else _unpack(state["segment"])
+        self._history.restore(state["history"])
+        self._floor = state["floor"]
+        self._closed_ns = state["closed_ns"]
+        self._spans = [list(span) for span in state["spans"]]
+        self._warned = state["warned"]
+
+
+def _half_sample(rate: Fraction) -> int:
+    """Half a sample in nanoseconds."""
+    return NANOSECONDS * rate.denominator // (2 * rate.numerator)
+
+
+def _pack(segment: _Segment) -> dict[str, Any]:
+    state = {name: getattr(segment, name) for name in _PLAIN}
+    state["rate"] = [segment.rate.numerator, segment.rate.denominator]
+    state["fresh"] = np.concatenate(segment.fresh) if segment.fresh else np.zeros(0)
+    return state
+
+
+def _unpack(state: dict[str, Any]) -> _Segment:
+    fresh = [state["fresh"]] if len(state["fresh"]) else []
+    plain = {name: state[name] for name in _PLAIN}
+    return _Segment(rate=Fraction(*state["rate"]), fresh=fresh, **plain)
+
+
+_PLAIN = ("phase", "end", "settled", "last", "context", "next_output", "state")

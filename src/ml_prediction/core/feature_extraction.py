@@ -1,0 +1,416 @@
+"""Stage 4: probability traces to picks and detections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+
+from ml_prediction.core.channel import FOREVER
+from ml_prediction.core.fitting import NormalFit, fit_normals
+from ml_prediction.core.grid import time_of
+from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.measures import NOTHING, measure_level, measure_polarity
+from ml_prediction.core.postprocessing import Chunk
+from ml_prediction.core.response import CONTEXT, Response
+from ml_prediction.core.results import Detection, Pick, Polarity
+from ml_prediction.core.summary import Summary
+from ml_prediction.core.triggers import Trigger, TriggerTrack
+from ml_prediction.core.windows import fill_gaps
+from ml_prediction.models.spec import PICK_LABELS, ModelSpec
+from ml_prediction.util.codes import NSLC, Instrument
+from ml_prediction.util.times import NANOSECONDS, to_utc
+
+FIT_HALF = 0.25  # seconds of the peak on each side that are fitted
+FARTHEST_CENTRE = 0.1  # seconds between peak and fitted centre
+LONGEST = {"P": 10.0, "S": 10.0, "Detection": 300.0}  # seconds
+LINK = 2.0  # seconds around a detection in which a pick belongs to it
+COVERAGE = 2.0  # seconds on each side of a pick
+LOOK_AHEAD = COVERAGE + FARTHEST_CENTRE + 0.02  # seconds of data after a peak that it needs
+LOOK_BACK = 5.0 + FARTHEST_CENTRE + 0.1  # seconds of data before a peak that it needs
+
+
+class Waveforms(Protocol):
+    """Where features find the resampled, unfiltered data."""
+
+    def front(self, instrument: Instrument) -> int:
+        """Samples before this index are final."""
+        ...
+
+    def waveform(
+        self, instrument: Instrument, component: str, start: int, stop: int
+    ) -> tuple[Floats, Flags] | None:
+        """Samples and validity; None without that component."""
+        ...
+
+    def code(self, instrument: Instrument, component: str) -> str | None:
+        """Channel code of a component."""
+        ...
+
+    def offset_ns(self, instrument: Instrument, index: int) -> int:
+        """Sub-sample offset from the grid."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What every pick and detection says of its making."""
+
+    config_hash: str = ""
+    run_id: str = ""
+    versions: str = ""
+
+
+@dataclass(slots=True)
+class _Track:
+    """Triggers of one instrument."""
+
+    triggers: dict[str, TriggerTrack]
+    waiting: list[tuple[str, Trigger]]  # picks whose waveform is not complete
+    picked: list[tuple[int, str]]  # (peak, id) of picks that a detection may claim
+    detected: list[Trigger]  # detections that later picks may belong to
+    final: int
+
+
+class FeatureExtractor:
+    """Finds, times and describes picks and detections of one model.
+
+    Parameters
+    ----------
+    spec
+        The model.
+    thresholds
+        Trigger threshold of each label that is picked.
+    quality
+        Largest sigma in seconds of quality 0, 1, 2 and 3.
+    waveforms
+        The data.
+    response
+        For amplitudes in physical units; None for none.
+    provenance
+        Put on every result.
+    summary
+        Where things are counted.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        thresholds: Mapping[str, float],
+        quality: Sequence[float],
+        waveforms: Waveforms,
+        response: Response | None = None,
+        provenance: Provenance | None = None,
+        summary: Summary | None = None,
+    ) -> None:
+        self._spec = spec
+        self._thresholds = {
+            label: value for label, value in thresholds.items() if label in spec.labels
+        }
+        self._quality = tuple(quality)
+        self._waveforms = waveforms
+        self._response = response
+        self._provenance = provenance or Provenance()
+        self._summary = summary or Summary()
+        self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+        self._context = self._samples(FIT_HALF)
+        self._tracks: dict[Instrument, _Track] = {}
+
+    # -- in and out ---------------------------------------------------------------------------
+
+    def add(self, chunks: Sequence[Chunk]) -> tuple[list[Pick], list[Detection]]:
+        """Take final probabilities; the picks and detections that are complete by them."""
+        for chunk in chunks:
+            track = self._tracks.setdefault(chunk.instrument, self._new_track())
+            for label, triggers in track.triggers.items():
+                row = self._spec.labels.index(label)
+                self._sort_in(
+                    chunk.instrument, track, label, triggers.add(chunk.start, chunk.values[row])
+                )
+            track.final = max(track.final, chunk.stop)
+        touched = dict.fromkeys(chunk.instrument for chunk in chunks)
+        picks = self._complete(list(touched), final=False)
+        detections = [d for instrument in touched for d in self._detect(instrument, final=False)]
+        return picks, detections
+
+    def flush(self) -> tuple[list[Pick], list[Detection]]:
+        """Everything that is left."""
+        for instrument, track in self._tracks.items():
+            for label, triggers in track.triggers.items():
+                self._sort_in(instrument, track, label, triggers.finish())
+        instruments = list(self._tracks)
+        picks = self._complete(instruments, final=True)
+        detections = [d for instrument in instruments for d in self._detect(instrument, True)]
+        self._tracks.clear()
+        return picks, detections
+
+    def needed_from(self, instrument: Instrument) -> int:
+        """First sample of the data that a coming pick may ask for."""
+        track = self._tracks.get(instrument)
+        if track is None:
+            return -FOREVER
+        peaks = [trigger.onset for _, trigger in track.waiting]
+        scans = [
+            triggers.scan for label, triggers in track.triggers.items() if label in PICK_LABELS
+        ]
+        back = LOOK_BACK if self._response is None else CONTEXT + LOOK_BACK
+        return min([*peaks, *scans, track.final]) - self._samples(back)
+
+    def linked_until(self, instrument: Instrument) -> int:
+        """No coming detection claims picks with a peak before this index."""
+        track = self._tracks[instrument]
+        if "Detection" not in track.triggers:
+            return FOREVER
+        onsets = [trigger.onset for trigger in track.detected]
+        return min([*onsets, track.triggers["Detection"].scan, track.final]) - self._samples(LINK)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """State as plain values and arrays."""
+        return [
+            {
+                "instrument": list(instrument),
+                "triggers": {label: t.snapshot() for label, t in track.triggers.items()},
+                "waiting": [[label, _pack(trigger)] for label, trigger in track.waiting],
+                "picked": [list(item) for item in track.picked],
+                "detected": [_pack(trigger) for trigger in track.detected],
+                "final": track.final,
+            }
+            for instrument, track in self._tracks.items()
+        ]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Take over a snapshot's state."""
+        self._tracks.clear()
+        for item in state:
+            track = self._tracks[Instrument(*item["instrument"])] = self._new_track()
+            for label, saved in item["triggers"].items():
+                track.triggers[label].restore(saved)
+            track.waiting = [(label, Trigger(**saved)) for label, saved in item["waiting"]]
+            track.picked = [(peak, pick_id) for peak, pick_id in item["picked"]]
+            track.detected = [Trigger(**saved) for saved in item["detected"]]
+            track.final = item["final"]
+
+    # -- triggers -----------------------------------------------------------------------------
+
+    def _new_track(self) -> _Track:
+        triggers = {
+            label: TriggerTrack(
+                threshold, self._samples(LONGEST.get(label, LONGEST["P"])), self._context
+            )
+            for label, threshold in self._thresholds.items()
+        }
+        return _Track(triggers, [], [], [], -FOREVER)
+
+    def _sort_in(
+        self, instrument: Instrument, track: _Track, label: str, triggers: list[Trigger]
+    ) -> None:
+        for trigger in triggers:
+            if trigger.cut:
+                self._summary.note(f"{label} trigger cut", 1, instrument)
+            if label == "Detection":
+                track.detected.append(trigger)
+            else:
+                track.waiting.append((label, trigger))
+
+    # -- picks --------------------------------------------------------------------------------
+
+    def _complete(self, instruments: list[Instrument], final: bool) -> list[Pick]:
+        """Picks whose waveform is complete, all fitted at once."""
+        ready: list[tuple[Instrument, str, Trigger]] = []
+        for instrument in instruments:
+            track = self._tracks[instrument]
+            front = self._waveforms.front(instrument) - self._samples(LOOK_AHEAD)
+            rest = []
+            for label, trigger in track.waiting:
+                if final or trigger.peak < front:
+                    ready.append((instrument, label, trigger))
+                else:
+                    rest.append((label, trigger))
+            track.waiting = rest
+        if not ready:
+            return []
+        times = np.arange(-self._context, self._context + 1) / self._spec.sampling_rate
+        fit = fit_normals(times, np.array([t.around for _, _, t in ready], dtype=np.float64))
+        picks = [self._pick(*item, fit, row) for row, item in enumerate(ready)]
+        for (instrument, _, trigger), pick in zip(ready, picks, strict=True):
+            if "Detection" in self._thresholds:
+                self._tracks[instrument].picked.append((trigger.peak, pick.id))
+        self._summary.picks += len(picks)
+        return picks
+
+    def _pick(
+        self, instrument: Instrument, phase: str, trigger: Trigger, fit: NormalFit, row: int
+    ) -> Pick:
+        rate = self._spec.sampling_rate
+        mu, width = float(fit.mu[row]), float(fit.width[row])
+        fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE
+        shift = mu if fit_ok else 0.0
+        sigma = self._spec.sigma_scale.get(phase, 1.0) * width
+        index = trigger.peak + round(shift * rate)
+        spread = max(1, round(min(sigma, 0.2) * rate))
+        letter = self._letter(instrument, phase)
+        level = NOTHING
+        polarity: Polarity = "unknown"
+        confidence = 0.0
+        first = index - self._samples(LOOK_BACK)
+        stop = index + self._samples(LOOK_AHEAD)
+        data = self._waveforms.waveform(instrument, letter, first, stop)
+        if data is not None:
+            level = measure_level(*data, index - first, rate)
+            if phase == "P" and letter == "Z":
+                polarity, confidence = measure_polarity(data[0], level, index - first, spread, rate)
+        code = self._waveforms.code(instrument, letter) or instrument.prefix
+        nslc = NSLC(*instrument[:3], code)
+        physical, unit = self._physical(instrument, letter, nslc, index)
+        mu_error = math.sqrt(max(float(fit.covariance[row, 1, 1]), 0.0))
+        return Pick(
+            *nslc,
+            phase=phase,
+            time=self._time(instrument, trigger.peak, shift),
+            sigma=sigma,
+            probability=trigger.probability,
+            scale=float(fit.scale[row]),
+            quality=sum(sigma > limit for limit in self._quality),
+            onset=self._time(instrument, trigger.onset),
+            end=self._time(instrument, trigger.end),
+            misfit=float(fit.misfit[row]),
+            polarity=polarity,
+            amplitude=level.amplitude,
+            snr=level.snr,
+            model=self._spec.name,
+            weights=self._spec.weights,
+            peak_time=self._time(instrument, trigger.peak),
+            width=width,
+            mu_error=mu_error,
+            fit_ok=fit_ok,
+            coverage=self._coverage(instrument, index),
+            members=(self._spec.id,),
+            detection_id=None,
+            config_hash=self._provenance.config_hash,
+            run_id=self._provenance.run_id,
+            id=f"{instrument}/{phase}/{self._spec.id}/{trigger.peak}",
+            polarity_confidence=round(confidence, 3),
+            weights_sha256=self._spec.weights_sha256,
+            versions=self._provenance.versions,
+            amplitude_physical=physical,
+            amplitude_unit=unit,
+        )
+
+    def _letter(self, instrument: Instrument, phase: str) -> str:
+        """Component that a pick is put on: Z for P, N for S, or what exists."""
+        order = "ZNE" if phase == "P" else "NEZ"
+        present = [c for c in self._spec.components if self._waveforms.code(instrument, c)]
+        return min(present, key=lambda c: (order + c).index(c), default=order[0])
+
+    def _coverage(self, instrument: Instrument, index: int) -> float:
+        reach = self._samples(COVERAGE)
+        valid = np.zeros(2 * reach + 1, dtype=np.bool_)
+        for component in self._spec.components:
+            data = self._waveforms.waveform(instrument, component, index - reach, index + reach + 1)
+            if data is not None:
+                valid |= data[1]
+        return round(float(valid.mean()), 4)
+
+    def _physical(
+        self, instrument: Instrument, letter: str, nslc: NSLC, index: int
+    ) -> tuple[float | None, str | None]:
+        """Amplitude after response removal, on a block that depends on the pick alone."""
+        if self._response is None:
+            return None, None
+        before = self._samples(CONTEXT)
+        stop = index + self._samples(LOOK_AHEAD)
+        data = self._waveforms.waveform(instrument, letter, index - before, stop)
+        if data is None or not data[1].any():
+            return None, None
+        time_ns = time_of(index, self._rate)
+        motion = self._response.remove(nslc, time_ns, fill_gaps(*data), self._spec.sampling_rate)
+        level = measure_level(motion, data[1], before, self._spec.sampling_rate)
+        if math.isnan(level.amplitude):
+            return None, None
+        return level.amplitude, self._response.unit(nslc)
+
+    # -- detections ---------------------------------------------------------------------------
+
+    def _detect(self, instrument: Instrument, final: bool) -> list[Detection]:
+        """Detections that no coming pick can belong to any more."""
+        track = self._tracks[instrument]
+        if not track.detected:
+            return []
+        link = self._samples(LINK)
+        still_open = [trigger.onset for _, trigger in track.waiting]
+        still_open += [t.scan for label, t in track.triggers.items() if label in PICK_LABELS]
+        still_open.append(track.triggers["Detection"].scan - link)  # the next may be nearer
+        first_open = min(still_open)
+        results = []
+        while track.detected and (final or track.detected[0].end + link < first_open):
+            trigger = track.detected[0]
+            claimed = [
+                (peak, pick_id)
+                for peak, pick_id in track.picked
+                if _claims(trigger, track.detected[1:], peak, link)
+            ]
+            taken = set(claimed)
+            track.picked = [
+                item
+                for item in track.picked
+                if item not in taken and item[0] >= trigger.onset - link
+            ]
+            results.append(self._detection(instrument, trigger, [i for _, i in sorted(claimed)]))
+            del track.detected[0]
+        if not track.detected:
+            oldest = min(track.triggers["Detection"].scan, track.final) - link
+            track.picked = [item for item in track.picked if item[0] >= oldest]
+        self._summary.detections += len(results)
+        return results
+
+    def _detection(
+        self, instrument: Instrument, trigger: Trigger, pick_ids: list[str]
+    ) -> Detection:
+        return Detection(
+            network=instrument.network,
+            station=instrument.station,
+            location=instrument.location,
+            channel=instrument.prefix,
+            onset=self._time(instrument, trigger.onset),
+            end=self._time(instrument, trigger.end),
+            probability=trigger.probability,
+            peak_time=self._time(instrument, trigger.peak),
+            pick_ids=tuple(pick_ids),
+            model=self._spec.name,
+            weights=self._spec.weights,
+            config_hash=self._provenance.config_hash,
+            run_id=self._provenance.run_id,
+            id=f"{instrument}/Detection/{self._spec.id}/{trigger.peak}",
+            weights_sha256=self._spec.weights_sha256,
+            versions=self._provenance.versions,
+        )
+
+    # -----------------------------------------------------------------------------------------
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self._spec.sampling_rate)
+
+    def _time(self, instrument: Instrument, index: int, shift: float = 0.0) -> Any:
+        """Time of a grid sample, with the instrument's sub-sample offset given back."""
+        offset = self._waveforms.offset_ns(instrument, index)
+        return to_utc(time_of(index, self._rate) + offset + round(shift * NANOSECONDS))
+
+
+def _claims(trigger: Trigger, others: list[Trigger], peak: int, link: int) -> bool:
+    """Whether a pick belongs to this detection: the nearest onset wins."""
+    if not trigger.onset - link <= peak <= trigger.end + link:
+        return False
+    distance = abs(trigger.onset - peak)
+    return not any(
+        other.onset - link <= peak <= other.end + link and abs(other.onset - peak) < distance
+        for other in others
+    )
+
+
+def _pack(trigger: Trigger) -> dict[str, Any]:
+    return {name: getattr(trigger, name) for name in ("onset", "end", "peak", "around", "cut")}

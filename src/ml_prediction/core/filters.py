@@ -1,0 +1,57 @@
+"""The model's own filter, causal, with its state carried along a segment."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.models.spec import FilterSpec
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["bandpass", "highpass", "lowpass"]
+
+
+@lru_cache(maxsize=64)
+def design(spec: FilterSpec, sampling_rate: float) -> Floats:
+    """Second-order sections of a Butterworth filter, shape (section, 6).
+
+    A corner at or above the Nyquist frequency does not limit: a band-pass becomes a high-pass,
+    as in ObsPy.
+
+    Raises
+    ------
+    ConfigurationError
+        If the corners leave nothing to pass.
+    """
+    nyquist = sampling_rate / 2
+    low = spec.low if spec.kind != "lowpass" else None
+    high = spec.high if spec.kind != "highpass" else None
+    if high is not None and high >= nyquist * (1 - 1e-6):
+        high = None
+    if (low is None and high is None) or (low is not None and low >= (high or nyquist)):
+        raise ConfigurationError(
+            f"Filter {spec.kind} {spec.low} to {spec.high} Hz passes nothing at {sampling_rate} Hz."
+        )
+    corners = [corner / nyquist for corner in (low, high) if corner is not None]
+    kind: Kind = "bandpass" if len(corners) == 2 else "lowpass" if low is None else "highpass"
+    sections = signal.iirfilter(spec.corners, corners, btype=kind, ftype="butter", output="sos")
+    return np.asarray(sections, dtype=np.float64)
+
+
+def steady_state(sections: Floats, value: float) -> Floats:
+    """Filter state, shape (section, 2), as if the input had always been ``value``.
+
+    So an offset does not ring where a segment starts.
+    """
+    return np.asarray(signal.sosfilt_zi(sections) * value)
+
+
+def run(sections: Floats, samples: Floats, state: Floats) -> tuple[Floats, Floats]:
+    """Filtered samples and the state after them. Cutting the samples changes no bit."""
+    filtered, after = signal.sosfilt(sections, samples, zi=state)
+    return filtered, after

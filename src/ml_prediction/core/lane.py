@@ -1,0 +1,124 @@
+"""The four stages of one model, set up to work together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+from obspy import Inventory
+
+from ml_prediction.config import PipelineConfig
+from ml_prediction.core.feature_extraction import FeatureExtractor, Provenance
+from ml_prediction.core.grid import time_of
+from ml_prediction.core.postprocessing import Chunk, Stacker
+from ml_prediction.core.preprocessing import Preprocessor
+from ml_prediction.core.response import Response, channel_dips
+from ml_prediction.core.summary import Summary
+from ml_prediction.core.traces import Fragment, data_runs
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.models.engine import Model
+from ml_prediction.models.spec import ModelSpec
+from ml_prediction.util.codes import NSLC
+
+
+class Lane:
+    """The stages of one model."""
+
+    def __init__(
+        self,
+        model: Model,
+        config: PipelineConfig,
+        expected: Sequence[NSLC],
+        inventory: Inventory | None,
+        run_id: str,
+        summary: Summary,
+    ) -> None:
+        spec = model.spec
+        self.model = model
+        self.rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+        stride = config.stride or spec.stride
+        blinding = config.blinding or spec.blinding
+        check_windows(spec, stride, blinding, config.horizon)
+        response = Response(inventory) if inventory and config.response == "remove" else None
+        self.preprocessor = Preprocessor(
+            spec,
+            stride=stride,
+            lateness=config.lateness,
+            one_component=config.one_component,
+            resampling=config.resampling,
+            expected=expected,
+            response=response,
+            dips=channel_dips(inventory),
+            keep=True,
+            summary=summary,
+        )
+        endless = math.isinf(config.horizon)
+        self.stacker = Stacker(
+            spec,
+            stride=stride,
+            stacking=config.stacking or spec.stacking,
+            blinding=blinding,
+            horizon=None if endless else round(config.horizon * spec.sampling_rate),
+            summary=summary,
+        )
+        self.extractor = FeatureExtractor(
+            spec,
+            thresholds={**spec.thresholds, **config.thresholds},
+            quality=config.quality,
+            waveforms=self.preprocessor,
+            response=response,
+            provenance=Provenance(
+                config.hash,
+                run_id,
+                "; ".join(f"{name} {version}" for name, version in spec.versions.items()),
+            ),
+            summary=summary,
+        )
+
+    def fragments(self, chunk: Chunk) -> list[Fragment]:
+        """A chunk of probabilities, cut at gaps and where the sub-sample offset changes."""
+        spec, instrument = self.model.spec, chunk.instrument
+        result = []
+        for start, stop in data_runs(chunk):
+            changes = self.preprocessor.offset_changes(instrument, start, stop)
+            edges = [start, *changes, stop]
+            for first, last in pairwise(edges):
+                offset = self.preprocessor.offset_ns(instrument, first)
+                values = chunk.values[:, first - chunk.start : last - chunk.start]
+                start_ns = time_of(first, self.rate) + offset
+                result.append(
+                    Fragment(
+                        instrument,
+                        spec.id,
+                        spec.labels,
+                        spec.sampling_rate,
+                        first,
+                        start_ns,
+                        values,
+                    )
+                )
+        return result
+
+
+def check_windows(spec: ModelSpec, stride: int, blinding: tuple[int, int], horizon: float) -> None:
+    """Check that windows so placed can cover the data in time.
+
+    Raises
+    ------
+    ConfigurationError
+        If the stride leaves samples uncovered, or the horizon is too short for any window.
+    """
+    useful = spec.in_samples - sum(blinding)
+    if stride > useful:
+        raise ConfigurationError(
+            f"Stride {stride} leaves samples without a prediction: {spec.name} has windows of "
+            f"{spec.in_samples} samples with blinding {blinding}; use at most {max(useful, 1)}."
+        )
+    least = (stride + blinding[1]) / spec.sampling_rate
+    if horizon < least:
+        raise ConfigurationError(
+            f"Horizon {horizon:g} s is too short for stride {stride} and blinding {blinding[1]} "
+            f"of {spec.name}: the smallest is {least:g} s."
+        )

@@ -1,0 +1,98 @@
+"""Packets: contiguous samples of one channel, the form in which data enter the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from obspy import Trace
+
+from ml_prediction.util.codes import NSLC
+from ml_prediction.util.times import NANOSECONDS, to_ns, to_utc
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Contiguous samples of one channel.
+
+    Attributes
+    ----------
+    nslc
+        Channel.
+    start_ns
+        Time of the first sample, nanoseconds since 1970 (UTC).
+    sampling_rate
+        Header's rate in Hz.
+    samples
+        Shape (sample,), any real type. Counts, unless the source says otherwise.
+    """
+
+    nslc: NSLC
+    start_ns: int
+    sampling_rate: float
+    samples: npt.NDArray[np.generic]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample_ns(self, index: int) -> int:
+        """Time of sample ``index`` in nanoseconds."""
+        return self.start_ns + round(index * NANOSECONDS / self.sampling_rate)
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last sample in nanoseconds."""
+        return self.sample_ns(len(self.samples) - 1)
+
+    def slice(self, start: int, stop: int) -> Packet:
+        """Samples ``start`` to ``stop`` (exclusive), as a view."""
+        return Packet(
+            self.nslc, self.sample_ns(start), self.sampling_rate, self.samples[start:stop]
+        )
+
+    def to_trace(self) -> Trace:
+        """As an ObsPy Trace that shares the samples."""
+        network, station, location, channel = self.nslc
+        header = {
+            "network": network,
+            "station": station,
+            "location": location,
+            "channel": channel,
+            "sampling_rate": self.sampling_rate,
+            "starttime": to_utc(self.start_ns),
+        }
+        return Trace(data=self.samples, header=header)
+
+
+def packets_from_trace(trace: Trace) -> Iterator[Packet]:
+    """Packets of an ObsPy Trace: one, or one for each run of unmasked samples.
+
+    Parameters
+    ----------
+    trace
+        Any trace; masked samples are treated as missing.
+
+    Yields
+    ------
+    Packet
+        Views of the trace's samples. An empty trace gives one empty packet, so that it can
+        be counted.
+    """
+    stats = trace.stats
+    nslc = NSLC.clean(stats.network, stats.station, stats.location, stats.channel)
+    data = trace.data
+    whole = Packet(nslc, to_ns(stats.starttime), float(stats.sampling_rate), np.asarray(data))
+    mask = data.mask if isinstance(data, np.ma.MaskedArray) else np.False_
+    if not np.any(mask):
+        yield whole
+        return
+    for start, stop in runs(~np.broadcast_to(mask, data.shape)):
+        yield whole.slice(start, stop)
+
+
+def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Runs of True in a one-dimensional array, as (start, stop) pairs, stop exclusive."""
+    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

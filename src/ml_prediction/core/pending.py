@@ -1,0 +1,193 @@
+"""Packets of one channel that wait for their turn, in order of time, and their overlaps."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_prediction.core.grid import index_of
+from ml_prediction.core.packets import runs
+from ml_prediction.util.times import NANOSECONDS
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Contiguous finite samples of one channel, or part of them.
+
+    Attributes
+    ----------
+    start_ns
+        Time of the first sample.
+    rate
+        Grid rate in Hz.
+    samples
+        Shape (sample,).
+    bad
+        Where different values have arrived for the same sample; None where nowhere.
+    """
+
+    start_ns: int
+    rate: Fraction
+    samples: npt.NDArray[Any]
+    bad: Flags | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample_ns(self, index: int) -> int:
+        """Time of a sample, by the grid's rate."""
+        step = NANOSECONDS * self.rate.denominator
+        return self.start_ns + (2 * index * step + self.rate.numerator) // (2 * self.rate.numerator)
+
+    @property
+    def stop_ns(self) -> int:
+        """Time at which the next sample would follow."""
+        return self.sample_ns(len(self.samples))
+
+    def cut(self, start: int, stop: int | None = None) -> Piece:
+        """Samples ``start`` to ``stop`` (exclusive), as views."""
+        here = slice(start, stop)
+        return Piece(
+            self.sample_ns(start),
+            self.rate,
+            self.samples[here],
+            None if self.bad is None else self.bad[here],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What an overlap of two packets held."""
+
+    duplicates: int = 0
+    disagreements: int = 0
+    slips: int = 0
+
+
+class Pending:
+    """Pieces sorted by start time."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    @property
+    def head(self) -> Piece:
+        """The earliest piece."""
+        return self._pieces[0]
+
+    def add(self, piece: Piece) -> None:
+        """Put a piece in its place."""
+        insort(self._pieces, piece, key=lambda p: p.start_ns)
+
+    def take(self) -> Piece:
+        """Remove the earliest piece."""
+        return self._pieces.pop(0)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """State as plain values and arrays."""
+        return [
+            {
+                "start_ns": p.start_ns,
+                "rate": [p.rate.numerator, p.rate.denominator],
+                "samples": np.array(p.samples),
+                "bad": p.bad,
+            }
+            for p in self._pieces
+        ]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Take over a snapshot's state."""
+        self._pieces = [
+            Piece(s["start_ns"], Fraction(*s["rate"]), s["samples"], s["bad"]) for s in state
+        ]
+
+    def untangle(self, phase: int) -> Overlap | None:
+        """Make the earliest piece free of overlaps with the next one.
+
+        Where two pieces give the same value for a sample, one is a duplicate; where they differ,
+        the sample becomes bad. An overlap of a single differing sample at a joint is a slip of
+        the digitiser's clock and goes to the earlier piece.
+
+        Parameters
+        ----------
+        phase
+            Phase of the grid, in hundredths of a sample.
+
+        Returns
+        -------
+        Overlap or None
+            What the overlap held; None if there was none.
+        """
+        if len(self._pieces) < 2:
+            return None
+        head, other = self._pieces[0], self._pieces[1]
+        if other.start_ns >= head.stop_ns + NANOSECONDS // head.rate:
+            return None
+        if other.rate != head.rate:
+            return self._trim_other_rate(head, other)
+        offset = index_of(other.start_ns, head.rate, phase) - index_of(
+            head.start_ns, head.rate, phase
+        )
+        offset = max(offset, 0)
+        common = min(len(head) - offset, len(other))
+        if common <= 0:
+            return None
+        del self._pieces[:2]
+        tail = head.cut(offset)
+        differs = np.asarray(tail.samples[:common] != other.samples[:common])
+        if common == 1 and offset > 0 and offset + 1 == len(head):
+            self._put(head, other.cut(1))
+            return Overlap(slips=1) if differs[0] else Overlap(duplicates=1)
+        bad = differs | _flags(tail)[:common] | _flags(other)[:common]
+        longer = tail if len(tail) >= len(other) else replace(other, start_ns=tail.start_ns)
+        flags = _flags(longer).copy()
+        flags[:common] = bad
+        merged = replace(longer, bad=flags if flags.any() else None)
+        self._put(head.cut(0, offset), merged)
+        conflicts = int(differs.sum())
+        return Overlap(duplicates=common - conflicts, disagreements=conflicts)
+
+    def _trim_other_rate(self, head: Piece, other: Piece) -> Overlap | None:
+        """Two rates at the same time can't both be true: the earlier piece keeps its span."""
+        covered = (head.stop_ns - other.start_ns) * other.rate.numerator
+        unit = NANOSECONDS * other.rate.denominator
+        overlap = min(len(other), (covered - unit // 2) // unit + 1)
+        if covered <= unit // 2:
+            return None
+        del self._pieces[1]
+        self._put(other.cut(overlap))
+        return Overlap(disagreements=overlap)
+
+    def _put(self, *pieces: Piece) -> None:
+        for piece in pieces:
+            if len(piece):
+                self.add(piece)
+
+
+def split_valid(piece: Piece) -> tuple[Piece, int, Piece | None]:
+    """First run of good samples, the number of bad ones before it, and what follows it.
+
+    The first piece is empty where no good sample is left.
+    """
+    if piece.bad is None:
+        return piece, 0, None
+    good = runs(~piece.bad)
+    if not good:
+        return piece.cut(0, 0), len(piece), None
+    start, stop = good[0]
+    first = replace(piece.cut(start, stop), bad=None)
+    return first, start, piece.cut(stop) if stop < len(piece) else None
+
+
+def _flags(piece: Piece) -> Flags:
+    return np.zeros(len(piece), dtype=np.bool_) if piece.bad is None else piece.bad

@@ -1,0 +1,293 @@
+"""The four stages joined: push packets, get what became final."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from obspy import Inventory, Stream, Trace, UTCDateTime
+
+from ml_prediction.config import PipelineConfig
+from ml_prediction.core.grid import time_of
+from ml_prediction.core.lane import Lane
+from ml_prediction.core.packets import Packet, packets_from_trace
+from ml_prediction.core.postprocessing import Chunk
+from ml_prediction.core.prediction import predict
+from ml_prediction.core.response import inventory_channels
+from ml_prediction.core.results import Detection, Pick
+from ml_prediction.core.state import from_bytes, to_bytes
+from ml_prediction.core.stopwatch import Stopwatch
+from ml_prediction.core.summary import Summary
+from ml_prediction.core.traces import Fragment, to_stream
+from ml_prediction.core.windows import Skipped, Window
+from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.models.engine import Model
+from ml_prediction.util.codes import NSLC, Instrument
+from ml_prediction.util.times import to_ns
+
+SNAPSHOT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became final in one call.
+
+    Attributes
+    ----------
+    picks, detections
+        In order of time.
+    fragments
+        Probabilities; :attr:`probabilities` has them as a Stream.
+    late
+        Samples that came too late and were not used.
+    linked_until
+        For each instrument and model id: picks with a peak before this time (ns) belong to the
+        detections known by now, or to none.
+    summary
+        Running totals of the pipeline.
+    """
+
+    picks: list[Pick]
+    detections: list[Detection]
+    fragments: list[Fragment]
+    late: list[Packet]
+    linked_until: dict[tuple[str, str], int]
+    summary: Summary
+
+    @property
+    def probabilities(self) -> Stream:
+        """Probability traces (P, S, D) of the instruments, built at each access."""
+        return to_stream(self.fragments)
+
+
+@dataclass(slots=True)
+class _Harvest:
+    """What one call collects."""
+
+    picks: list[Pick] = field(default_factory=list)
+    detections: list[Detection] = field(default_factory=list)
+    fragments: list[Fragment] = field(default_factory=list)
+    late: list[Packet] = field(default_factory=list)
+    linked: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Packets in, picks out, incrementally. For any cutting and order of packets, the same picks.
+
+    Parameters
+    ----------
+    model
+        From :func:`ml_prediction.load_model`; or several.
+    config
+        Settings; None for the defaults.
+    expected
+        Channels that are known to come, so that nobody waits for others.
+    inventory
+        Station metadata: orientations, and responses where these are to be removed. Its
+        channels count as expected.
+    run_id
+        Put on every pick.
+    clock
+        Monotonic seconds, only for the summary's account of where time went.
+    **options
+        Settings by name, over those of ``config``.
+
+    Raises
+    ------
+    ConfigurationError
+        If settings are unknown, wrong, or don't fit the model.
+
+    Examples
+    --------
+    >>> pipeline = Pipeline(model, stride=1500)  # doctest: +SKIP
+    >>> part = pipeline.push(traces)  # doctest: +SKIP
+    >>> last = pipeline.flush()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Model | Sequence[Model],
+        config: PipelineConfig | None = None,
+        *,
+        expected: Iterable[NSLC] = (),
+        inventory: Inventory | None = None,
+        run_id: str = "",
+        clock: Callable[[], float] = time.perf_counter,
+        **options: Any,
+    ) -> None:
+        base = {} if config is None else config.model_dump(exclude_unset=True)
+        self.config = PipelineConfig.make(**{**base, **options})
+        models = [model] if isinstance(model, Model) else list(model)
+        if not models:
+            raise ConfigurationError("A pipeline needs at least one model; use load_model().")
+        if self.config.response == "remove" and inventory is None:
+            raise ConfigurationError(
+                "Response removal needs station metadata: give an inventory (StationXML)."
+            )
+        known = {label for item in models for label in item.spec.thresholds}
+        for label in self.config.thresholds:
+            if label not in known:
+                raise ConfigurationError(
+                    f"Threshold for {label!r}, but the model picks only {', '.join(sorted(known))}."
+                )
+        self.summary = Summary()
+        self._watch = Stopwatch(self.summary.seconds, clock)
+        channels = _expected(expected, inventory)
+        self._lanes = [
+            Lane(item, self.config, channels, inventory, run_id, summary)
+            for item, summary in zip(
+                models, [self.summary, *(Summary() for _ in models[1:])], strict=True
+            )
+        ]
+
+    def push(self, traces: Iterable[Trace | Packet]) -> Result:
+        """Take packets, all of them at the same moment, and return what became final.
+
+        Parameters
+        ----------
+        traces
+            ObsPy traces or packets, of any channels, in any order. Sample values are counts.
+        """
+        packets = _packets(traces)
+        harvest = _Harvest()
+        for number, lane in enumerate(self._lanes):
+            with self._watch.stage("preprocessing"):
+                windows, late = lane.preprocessor.add(packets)
+            if number == 0:
+                harvest.late = late
+            self._run(lane, windows, harvest)
+        return self._result(harvest)
+
+    def advance(self, instrument: Instrument, time: UTCDateTime) -> Result:
+        """Say that an instrument's time is at least so late, though it sends nothing.
+
+        Windows that waited for its data close. What comes later for that time is late.
+        """
+        harvest = _Harvest()
+        for lane in self._lanes:
+            windows = lane.preprocessor.advance(instrument, to_ns(time))
+            self._run(lane, windows, harvest, open_end=False)
+        return self._result(harvest)
+
+    def flush(self) -> Result:
+        """Say that the data end: everything that is left comes out, and the pipeline is empty."""
+        harvest = _Harvest()
+        for lane in self._lanes:
+            self._run(lane, lane.preprocessor.flush(), harvest)
+            self._extract(lane, lane.stacker.flush(), harvest)
+            with self._watch.stage("feature extraction"):
+                picks, detections = lane.extractor.flush()
+            harvest.picks += picks
+            harvest.detections += detections
+            lane.preprocessor.reset()
+        harvest.linked.clear()
+        return self._result(harvest)
+
+    def snapshot(self) -> bytes:
+        """The whole state between two calls, for :meth:`restore`."""
+        return to_bytes(
+            {
+                "version": SNAPSHOT_VERSION,
+                "identity": self._identity(),
+                "lanes": [
+                    {
+                        "preprocessor": lane.preprocessor.snapshot(),
+                        "stacker": lane.stacker.snapshot(),
+                        "extractor": lane.extractor.snapshot(),
+                    }
+                    for lane in self._lanes
+                ],
+            }
+        )
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take over a snapshot, as if this pipeline had seen all that the other saw.
+
+        Raises
+        ------
+        DataError
+            If it is damaged, or was made with other settings or weights.
+        """
+        state = from_bytes(snapshot)
+        if not isinstance(state, dict) or state.get("version") != SNAPSHOT_VERSION:
+            raise DataError("The snapshot was made by another version; start without it.")
+        if state["identity"] != self._identity():
+            raise DataError(
+                "The snapshot was made with other settings or weights; use the same, or start "
+                "without it."
+            )
+        for lane, saved in zip(self._lanes, state["lanes"], strict=True):
+            lane.preprocessor.restore(saved["preprocessor"])
+            lane.stacker.restore(saved["stacker"])
+            lane.extractor.restore(saved["extractor"])
+
+    # -----------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        lane: Lane,
+        windows: Iterator[Window | Skipped],
+        harvest: _Harvest,
+        *,
+        open_end: bool = True,
+    ) -> None:
+        """Windows of one model through the other stages, a batch at a time."""
+        watch = self._watch
+        windows = watch.each("preprocessing", windows)
+        batches = predict(windows, lane.model, self.config.batch_size)
+        for batch in watch.each("prediction", batches):
+            with watch.stage("postprocessing"):
+                chunks = [c for item in batch for c in lane.stacker.add(item, open_end=open_end)]
+            self._extract(lane, chunks, harvest)
+
+    def _extract(self, lane: Lane, chunks: list[Chunk], harvest: _Harvest) -> None:
+        if not chunks:
+            return
+        with self._watch.stage("postprocessing"):
+            for chunk in chunks:
+                harvest.fragments += lane.fragments(chunk)
+        with self._watch.stage("feature extraction"):
+            picks, detections = lane.extractor.add(chunks)
+            for instrument in {chunk.instrument for chunk in chunks}:
+                lane.preprocessor.release(instrument, lane.extractor.needed_from(instrument))
+                key = (str(instrument), lane.model.spec.id)
+                linked = lane.extractor.linked_until(instrument)
+                harvest.linked[key] = time_of(linked, lane.rate)
+        harvest.picks += picks
+        harvest.detections += detections
+
+    def _result(self, harvest: _Harvest) -> Result:
+        harvest.picks.sort(key=lambda pick: (pick.time, pick.id))
+        harvest.detections.sort(key=lambda detection: (detection.onset, detection.id))
+        return Result(
+            harvest.picks,
+            harvest.detections,
+            harvest.fragments,
+            harvest.late,
+            harvest.linked,
+            self.summary,
+        )
+
+    def _identity(self) -> list[str]:
+        weights = [lane.model.spec.weights_sha256 for lane in self._lanes]
+        return [self.config.hash, hashlib.sha256(";".join(weights).encode()).hexdigest()]
+
+
+def _packets(traces: Iterable[Trace | Packet]) -> list[Packet]:
+    packets: list[Packet] = []
+    for item in traces:
+        if isinstance(item, Packet):
+            packets.append(item)
+        else:
+            packets.extend(packets_from_trace(item))
+    return packets
+
+
+def _expected(declared: Iterable[NSLC], inventory: Inventory | None) -> list[NSLC]:
+    """Declared channels, and the inventory's for instruments that nobody declared."""
+    channels = list(declared)
+    named = {nslc.instrument for nslc in channels}
+    return channels + [c for c in inventory_channels(inventory) if c.instrument not in named]

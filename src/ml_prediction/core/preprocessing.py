@@ -1,0 +1,481 @@
+"""Stage 1: packets of any length, order and channel set to windows on the absolute grid."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ml_prediction.core import filters
+from ml_prediction.core.assembly import Component, OneComponent, assemble
+from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
+from ml_prediction.core.components import Orientation, assign
+from ml_prediction.core.grid import index_from, time_of
+from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.intake import NO_PLACE, Refusal, check, finite_pieces
+from ml_prediction.core.lateness import Accepted, split_late
+from ml_prediction.core.packets import Packet
+from ml_prediction.core.resampling import Phase
+from ml_prediction.core.response import CONTEXT, Response
+from ml_prediction.core.summary import Summary
+from ml_prediction.core.windows import Skipped, Window, fill_gaps, normalise
+from ml_prediction.models.spec import ModelSpec
+from ml_prediction.util.codes import NSLC, Instrument
+from ml_prediction.util.times import seconds_to_ns
+
+BLOCK = 32  # windows normalised at once
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Station:
+    """State of one instrument."""
+
+    channels: dict[str, Channel] = field(default_factory=dict)
+    rates: dict[str, Fraction] = field(default_factory=dict)
+    accepted: dict[str, Accepted] = field(default_factory=dict)
+    orientation: Orientation = field(default_factory=lambda: Orientation({}, (), False))
+    watermark_ns: int = -FOREVER
+    next_index: int | None = None
+    due_ns: int = -FOREVER  # no window can close before the watermark is here
+    kept_from: int = -FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A window before normalisation: shape (component, sample)."""
+
+    instrument: Instrument
+    index: int
+    data: Floats
+    mask: Flags
+
+
+class Preprocessor:
+    """Turns packets into windows of one model, for any number of instruments.
+
+    Parameters
+    ----------
+    spec
+        The model.
+    stride
+        Samples from one window start to the next.
+    lateness
+        Seconds that a gap waits.
+    one_component
+        What the horizontals are where there is only a vertical.
+    resampling
+        Phase of the anti-alias filter.
+    expected
+        Channels that are known to come. Instruments without any are expected to have all of
+        the model's components.
+    response
+        Removes the instrument response from windows; None keeps counts.
+    dips
+        Dip in degrees of channels, where known.
+    keep
+        Keep samples until :meth:`release`, not only as long as windows need them.
+    summary
+        Where things are counted.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        stride: int,
+        lateness: float,
+        one_component: OneComponent = "zero",
+        resampling: Phase = "linear",
+        expected: Iterable[NSLC] = (),
+        response: Response | None = None,
+        dips: Mapping[NSLC, float] | None = None,
+        keep: bool = False,
+        summary: Summary | None = None,
+    ) -> None:
+        self.spec = spec
+        self.summary = summary or Summary()
+        self._stride = stride
+        self._length = spec.in_samples
+        self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+        self._lateness_ns = seconds_to_ns(lateness)
+        self._one_component = one_component
+        self._resampling: Phase = resampling
+        self._response = response
+        self._dips = dict(dips or {})
+        self._keep = keep
+        self._explained: set[tuple[NSLC, str]] = set()
+        self._stations: dict[Instrument, _Station] = {}
+        self._expected: dict[Instrument, set[str]] = {}
+        for nslc in expected:
+            self._expected.setdefault(nslc.instrument, set()).add(nslc.channel)
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Instruments that have sent data."""
+        return tuple(self._stations)
+
+    # -- in -----------------------------------------------------------------------------------
+
+    def add(self, packets: Iterable[Packet]) -> tuple[Iterator[Window | Skipped], list[Packet]]:
+        """Take packets, all of them at the same moment.
+
+        Parameters
+        ----------
+        packets
+            In any order. The late ones among them are decided by what came before this call.
+
+        Returns
+        -------
+        iterator of Window or Skipped
+            What can close now, in order for each instrument. Use it up before the next call.
+        list of Packet
+            Late samples, which are not used.
+        """
+        late: list[Packet] = []
+        marks: dict[Instrument, int] = {}
+        for packet in packets:
+            self.summary.packets += 1
+            self.summary.samples += len(packet)
+            newest = self._take(packet, late)
+            if newest is not None:
+                instrument = packet.nslc.instrument
+                marks[instrument] = max(newest, marks.get(instrument, newest))
+        for instrument, newest in marks.items():
+            station = self._stations[instrument]
+            station.watermark_ns = max(station.watermark_ns, newest)
+        return self._normalised(list(marks)), late
+
+    def advance(self, instrument: Instrument, time_ns: int) -> Iterator[Window | Skipped]:
+        """Say that an instrument's time is at least so late, though nothing came."""
+        station = self._stations.get(instrument)
+        if station is None:
+            return iter(())
+        station.watermark_ns = max(station.watermark_ns, time_ns)
+        return self._normalised([instrument])
+
+    def flush(self) -> Iterator[Window | Skipped]:
+        """Say that nothing more will come: every window closes."""
+        for station in self._stations.values():
+            station.watermark_ns = FOREVER
+        return self._normalised(list(self._stations))
+
+    def reset(self) -> None:
+        """Forget all data."""
+        self._stations.clear()
+
+    # -- what later stages ask ----------------------------------------------------------------
+
+    def front(self, instrument: Instrument) -> int:
+        """Samples of an instrument before this index are final and in :meth:`waveform`."""
+        station = self._stations[instrument]
+        if station.watermark_ns >= FOREVER:
+            return FOREVER
+        if station.next_index is None:
+            return -FOREVER
+        return (station.next_index - 1) * self._stride + self._length
+
+    def waveform(
+        self, instrument: Instrument, component: str, start: int, stop: int
+    ) -> tuple[Floats, Flags] | None:
+        """Resampled, unfiltered samples and their validity; None without that component."""
+        channel = self._channel(instrument, component)
+        return None if channel is None else channel.read_unfiltered(start, stop)
+
+    def code(self, instrument: Instrument, component: str) -> str | None:
+        """Channel code of a component; None where there is none."""
+        return self._stations[instrument].orientation.slots.get(component)
+
+    def offset_ns(self, instrument: Instrument, index: int) -> int:
+        """Sub-sample offset from the grid, of the first present of Z, N and E."""
+        for component in _by_priority(self.spec.components):
+            channel = self._channel(instrument, component)
+            offset = None if channel is None else channel.offset_ns(index)
+            if offset is not None:
+                return offset
+        return 0
+
+    def offset_changes(self, instrument: Instrument, start: int, stop: int) -> list[int]:
+        """Indices strictly inside a range at which the offset may change."""
+        changes = {
+            index
+            for channel in self._stations[instrument].channels.values()
+            for index in channel.offset_changes(start, stop)
+        }
+        return sorted(changes)
+
+    def release(self, instrument: Instrument, index: int) -> None:
+        """Say that nobody will ask for samples before ``index`` any more."""
+        self._stations[instrument].kept_from = index
+        self._forget(self._stations[instrument])
+
+    # -- packets ------------------------------------------------------------------------------
+
+    def _take(self, packet: Packet, late: list[Packet]) -> int | None:
+        """Buffer one packet; the time of its last accepted sample, or None."""
+        summary, nslc = self.summary, packet.nslc
+        station = self._stations.get(nslc.instrument)
+        known = None if station is None else station.rates.get(nslc.channel)
+        rate = check(packet, self.spec.components, self.spec.sampling_rate, known)
+        if isinstance(rate, Refusal):
+            self._refuse(packet, rate)
+            return None
+        station = self._stations.setdefault(nslc.instrument, _Station())
+        if nslc.channel not in station.channels and not self._meet(nslc, station):
+            self._refuse(packet, NO_PLACE)
+            return None
+        station.rates[nslc.channel] = rate
+        newest = None
+        unused = len(packet)
+        for piece in finite_pieces(packet, rate):
+            unused -= len(piece)
+            limit_ns = station.watermark_ns - self._lateness_ns
+            accepted = station.accepted[nslc.channel]
+            good, too_late, duplicates = split_late(piece, limit_ns, accepted, nslc)
+            summary.skip("samples", "late", sum(map(len, too_late)), nslc)
+            summary.skip("samples", "duplicate", duplicates, nslc)
+            late.extend(too_late)
+            if len(good):
+                step = good.sample_ns(1) - good.start_ns
+                accepted.add(good.start_ns, good.stop_ns, step)
+                station.channels[nslc.channel].add(good)
+                newest = max(newest or -FOREVER, good.stop_ns - step)
+        summary.skip("samples", "not finite", unused, nslc)
+        return newest
+
+    def _meet(self, nslc: NSLC, station: _Station) -> bool:
+        """Make room for a channel that is new; False if it has no place in the instrument."""
+        instrument = nslc.instrument
+        known = {*station.channels, nslc.channel}
+        orientation = self._orient(instrument, known)
+        if nslc.channel in orientation.unused:
+            return False
+        for code in orientation.unused:  # another channel took its place
+            if station.channels.pop(code, None) is not None:
+                self.summary.note("channel replaced", 1, NSLC(*instrument[:3], code))
+        if orientation.assumed and not station.orientation.assumed:
+            self.summary.note("orientation assumed", 1, instrument)
+        station.channels[nslc.channel] = Channel(
+            nslc,
+            self._rate,
+            self._sections(nslc),
+            self._resampling,
+            self._lateness_ns,
+            self.summary,
+        )
+        station.accepted[nslc.channel] = Accepted()
+        station.orientation = orientation
+        return True
+
+    def _orient(self, instrument: Instrument, codes: Iterable[str]) -> Orientation:
+        channels = [NSLC(*instrument[:3], code) for code in codes]
+        dips = {c.channel: self._dips[c] for c in channels if c in self._dips}
+        return assign([(c.channel, c.component) for c in channels], self.spec.components, dips)
+
+    def _refuse(self, packet: Packet, refusal: Refusal) -> None:
+        """Count a packet that can't be used; explain it once for each channel."""
+        nslc, reason = packet.nslc, refusal.reason
+        if refusal.explanation and (nslc, reason) not in self._explained:
+            self._explained.add((nslc, reason))
+            _log.warning("%s is left out: %s.", nslc, refusal.explanation)
+        if len(packet):
+            self.summary.skip("samples", reason, packet.samples.size, nslc)
+        else:
+            self.summary.skip("packets", reason, 1, nslc)
+
+    # -- windows ------------------------------------------------------------------------------
+
+    def _normalised(self, instruments: list[Instrument]) -> Iterator[Window | Skipped]:
+        """Closing windows, normalised a block at a time."""
+        waiting: list[_Raw | Skipped] = []
+        count = 0
+        for instrument in instruments:
+            for item in self._closing(instrument, self._stations[instrument]):
+                waiting.append(item)
+                count += isinstance(item, _Raw)
+                if count == BLOCK:
+                    yield from self._finish(waiting)
+                    waiting, count = [], 0
+        yield from self._finish(waiting)
+
+    def _finish(self, items: list[_Raw | Skipped]) -> Iterator[Window | Skipped]:
+        raw = [item for item in items if isinstance(item, _Raw)]
+        ready = iter(())
+        if raw:
+            batch = normalise(np.stack([item.data for item in raw]), self.spec.normalisation)
+            ready = iter(batch)
+        for item in items:
+            if isinstance(item, _Raw):
+                yield Window(item.instrument, self.spec.id, item.index, next(ready), item.mask)
+            else:
+                yield item
+
+    def _closing(self, instrument: Instrument, station: _Station) -> Iterator[_Raw | Skipped]:
+        """Windows of one instrument that can close, in order."""
+        while station.watermark_ns >= station.due_ns:
+            index = station.next_index
+            if index is None:
+                first = self._next_data(station, -FOREVER)
+                if first is None:
+                    return
+                index = (first - self._length) // self._stride + 1
+            start = index * self._stride
+            stop = start + self._length
+            front = self._advance(instrument, station, stop)
+            if front < stop:
+                if station.next_index is not None:
+                    station.due_ns = time_of(stop - 2, self._rate)
+                return
+            first = self._next_data(station, start)
+            if first is not None and first < stop:
+                yield self._build(instrument, station, index)
+                station.next_index = index + 1
+            else:  # nothing in this window: go on to where there is something
+                settled = (front - self._length) // self._stride + 1
+                after = (first or FOREVER) - self._length
+                station.next_index = min(settled, after // self._stride + 1)
+                if first is None and front >= FOREVER:
+                    station.next_index = index + 1
+                    return
+                yield Skipped(instrument, self.spec.id, index, station.next_index, "no data")
+            self._forget(station)
+
+    def _advance(self, instrument: Instrument, station: _Station, target: int) -> int:
+        """Settle every channel up to an index; the front of the slowest."""
+        slots = dict(station.orientation.slots)
+        declared = self._expected.get(instrument)
+        expected = (
+            set(self.spec.components)
+            if declared is None
+            else set(self._orient(instrument, declared | set(station.channels)).slots)
+        )
+        front = FOREVER
+        if expected - set(slots) and station.watermark_ns < FOREVER:
+            waited_ns = self._lateness_ns + seconds_to_ns(PHASE_SLACK)
+            front = index_from(station.watermark_ns - waited_ns, self._rate)
+        for code in slots.values():
+            front = min(front, station.channels[code].advance(target, station.watermark_ns))
+        return front
+
+    def _next_data(self, station: _Station, start: int) -> int | None:
+        found = [
+            index
+            for code in station.orientation.slots.values()
+            if (index := station.channels[code].next_data(start)) is not None
+        ]
+        return min(found, default=None)
+
+    def _build(self, instrument: Instrument, station: _Station, index: int) -> _Raw | Skipped:
+        """One window of one instrument, or the reason why there is none."""
+        start = index * self._stride
+        stop = start + self._length
+        letters = self.spec.components
+        parts = [self._part(instrument, letter, start, stop) for letter in letters]
+        made = assemble(parts, letters, self._length, self._one_component)
+        for row in made.flat:
+            code = station.orientation.slots[letters[row]]
+            self.summary.note("flat component", 1, NSLC(*instrument[:3], code))
+        if made.reason is not None:
+            self.summary.skip("windows", made.reason, 1, instrument)
+            valid = made.mask.any(axis=0)
+            return Skipped(instrument, self.spec.id, index, index + 1, made.reason, valid)
+        self.summary.windows += 1
+        return _Raw(instrument, index, made.data, made.mask)
+
+    def _part(self, instrument: Instrument, letter: str, start: int, stop: int) -> Component | None:
+        channel = self._channel(instrument, letter)
+        if channel is None:
+            return None
+        unfiltered, valid = channel.read_unfiltered(start, stop)
+        if self._response is not None and valid.any():
+            return Component(self._ground_motion(channel, start, stop), unfiltered, valid)
+        samples, _ = channel.read(start, stop)
+        return Component(samples, unfiltered, valid)
+
+    def _ground_motion(self, channel: Channel, start: int, stop: int) -> Floats:
+        """A window without response: from a block on the window grid, filtered afterwards."""
+        if self._response is None:
+            return channel.read(start, stop)[0]
+        begin = start - round(CONTEXT * self.spec.sampling_rate)
+        counts, valid = channel.read_unfiltered(begin, stop)
+        time_ns = time_of(start, self._rate)
+        block = fill_gaps(counts, valid)
+        motion = self._response.remove(channel.nslc, time_ns, block, self.spec.sampling_rate)
+        sections = self._sections(channel.nslc)
+        if sections is not None:
+            state = filters.steady_state(sections, float(motion[0]))
+            motion, _ = filters.run(sections, motion, state)
+        return motion[start - begin :]
+
+    def _sections(self, nslc: NSLC) -> Floats | None:
+        """The model's filters for a channel, in a row."""
+        sections = [
+            filters.design(item, self.spec.sampling_rate)
+            for item in self.spec.filters
+            if fnmatch(nslc.channel, item.channels)
+        ]
+        return np.concatenate(sections) if sections else None
+
+    def _channel(self, instrument: Instrument, component: str) -> Channel | None:
+        station = self._stations[instrument]
+        code = station.orientation.slots.get(component)
+        return None if code is None else station.channels[code]
+
+    def _forget(self, station: _Station) -> None:
+        """Drop samples that neither a coming window nor a later stage needs."""
+        if station.next_index is None:
+            return
+        context = 0 if self._response is None else round(CONTEXT * self.spec.sampling_rate)
+        index = station.next_index * self._stride - context
+        if self._keep:
+            index = min(index, station.kept_from)
+        for channel in station.channels.values():
+            channel.release(index)
+
+    # -- state --------------------------------------------------------------------------------
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """State of every instrument as plain values and arrays."""
+        return [
+            {
+                "channels": [channel.snapshot() for channel in station.channels.values()],
+                "rates": {code: [r.numerator, r.denominator] for code, r in station.rates.items()},
+                "accepted": {code: a.snapshot() for code, a in station.accepted.items()},
+                "watermark_ns": station.watermark_ns,
+                "next_index": station.next_index,
+                "due_ns": station.due_ns,
+                "kept_from": station.kept_from,
+            }
+            for station in self._stations.values()
+        ]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Take over a snapshot's state."""
+        self._stations.clear()
+        for item in state:
+            station = _Station()
+            for saved in item["channels"]:
+                nslc = NSLC(*saved["nslc"])
+                self._stations[nslc.instrument] = station
+                self._meet(nslc, station)
+                station.channels[nslc.channel].restore(saved)
+            station.rates = {code: Fraction(*rate) for code, rate in item["rates"].items()}
+            station.accepted = {
+                code: Accepted([(a, b) for a, b in intervals])
+                for code, intervals in item["accepted"].items()
+            }
+            station.watermark_ns = item["watermark_ns"]
+            station.next_index = item["next_index"]
+            station.due_ns = item["due_ns"]
+            station.kept_from = item["kept_from"]
+
+
+def _by_priority(components: str) -> list[str]:
+    """Components in the order in which their sub-sample offset counts."""
+    return sorted(components, key=lambda letter: ("ZNE" + components).index(letter))

@@ -1,0 +1,63 @@
+"""Counts of everything that went in, came out, or did not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Summary:
+    """Running totals of one pipeline.
+
+    Attributes
+    ----------
+    packets, samples, windows
+        What came in, and the windows that the model saw.
+    skipped
+        What did not end in a result, by ``kind: reason``, e.g. ``samples: late``.
+    notes
+        Things worth knowing that cost nothing, e.g. ``slip``, ``orientation assumed``.
+    examples
+        For each reason, the first channel or instrument that it happened to.
+    seconds
+        Wall time by stage, filled in by whoever has a clock.
+    """
+
+    packets: int = 0
+    samples: int = 0
+    windows: int = 0
+    picks: int = 0
+    detections: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def skip(self, kind: str, reason: str, count: int, where: object) -> None:
+        """Count something that does not end in a result."""
+        if count > 0:
+            key = f"{kind}: {reason}"
+            self.skipped[key] += count
+            self.examples.setdefault(key, str(where))
+
+    def note(self, what: str, count: int, where: object) -> None:
+        """Count something that is worth knowing."""
+        if count > 0:
+            self.notes[what] += count
+            self.examples.setdefault(what, str(where))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "packets": self.packets,
+            "samples": self.samples,
+            "windows": self.windows,
+            "picks": self.picks,
+            "detections": self.detections,
+            "skipped": dict(sorted(self.skipped.items())),
+            "notes": dict(sorted(self.notes.items())),
+            "examples": dict(sorted(self.examples.items())),
+            "seconds": {k: round(v, 3) for k, v in sorted(self.seconds.items())},
+        }

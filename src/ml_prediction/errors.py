@@ -1,0 +1,29 @@
+"""The exceptions of ml_prediction.
+
+::
+
+    MLPredictionError
+    ├── ConfigurationError   (also ValueError)   wrong use: an option, a file name
+    ├── DataError            (also ValueError)   input that can't be used: a file, a header
+    └── InternalError        (also RuntimeError) a broken promise of ours: please report it
+
+Every message names the file, channel or value that is at fault and says what to do.
+"""
+
+from __future__ import annotations
+
+
+class MLPredictionError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ConfigurationError(MLPredictionError, ValueError):
+    """A setting, argument or installation is wrong; the message says how to mend it."""
+
+
+class DataError(MLPredictionError, ValueError):
+    """A piece of input can't be used; other input is not affected."""
+
+
+class InternalError(MLPredictionError, RuntimeError):
+    """Something that can't happen did happen."""

@@ -1,0 +1,31 @@
+"""Exact time: integer nanoseconds since 1970-01-01T00:00:00 UTC."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from obspy import UTCDateTime
+
+NANOSECONDS: Final = 1_000_000_000
+"""Nanoseconds in one second."""
+
+
+def to_utc(time_ns: int) -> UTCDateTime:
+    """Time in nanoseconds as ObsPy's UTCDateTime, to the nanosecond."""
+    return UTCDateTime(ns=int(time_ns))
+
+
+def to_ns(time: UTCDateTime) -> int:
+    """ObsPy's UTCDateTime as integer nanoseconds."""
+    return int(time.ns)
+
+
+def seconds_to_ns(seconds: float) -> int:
+    """Seconds as the nearest integer number of nanoseconds."""
+    return round(seconds * NANOSECONDS)
+
+
+def isoformat(time: UTCDateTime) -> str:
+    """ISO 8601, UTC, microseconds and Z: ``2009-08-24T00:20:07.720000Z``."""
+    microseconds = (to_ns(time) + 500) // 1000
+    return str(to_utc(microseconds * 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
