@@ -1,0 +1,28 @@
+"""Architectures, weights and inference engines.
+
+Importing this package is cheap: torch and SeisBench are imported when a model is loaded.
+"""
+
+from ml_prediction.models.engine import Engine, Model
+from ml_prediction.models.loading import from_seisbench, load_model
+from ml_prediction.models.registry import (
+    ModelInfo,
+    VerificationResult,
+    list_models,
+    verify_bundled,
+)
+from ml_prediction.models.spec import FilterSpec, ModelSpec, Normalisation
+
+__all__ = [
+    "Engine",
+    "FilterSpec",
+    "Model",
+    "ModelInfo",
+    "ModelSpec",
+    "Normalisation",
+    "VerificationResult",
+    "from_seisbench",
+    "list_models",
+    "load_model",
+    "verify_bundled",
+]
