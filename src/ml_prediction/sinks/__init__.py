@@ -1,0 +1,1 @@
+"""Where picks, detections and probability traces go."""

@@ -1,0 +1,92 @@
+"""Probability traces as miniSEED, appended as they become final."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from obspy import Stream, Trace
+
+from ml_prediction.core.packets import Packet, packets_from_trace, runs
+from ml_prediction.core.results import Detection, Pick
+from ml_prediction.sinks.folder import OutputFolder
+from ml_prediction.util.codes import NSLC
+
+RECORD_BYTES: Final = 4096
+SAMPLES_HELD: Final = 10_000
+"""Samples of a trace that are held back, so that records are filled."""
+
+
+class ProbabilitySink:
+    """Writes predictions.mseed: float32 samples, split where they are NaN."""
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._file = folder.part("predictions.mseed").open("wb")
+        self._held: dict[NSLC, list[Packet]] = {}
+
+    def write(
+        self,
+        picks: Sequence[Pick],
+        detections: Sequence[Detection],
+        probabilities: Stream | None = None,
+    ) -> None:
+        """Append the samples of a stream; what comes first must be earlier."""
+        for trace in probabilities or ():
+            for packet in _valid_parts(trace):
+                held = self._held.setdefault(packet.nslc, [])
+                held.append(packet)
+                if sum(map(len, held)) >= SAMPLES_HELD:
+                    self._flush(packet.nslc)
+
+    def close(self) -> None:
+        """Write what is held back and finish the file."""
+        for nslc in list(self._held):
+            self._flush(nslc)
+        self._file.close()
+
+    def abort(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _flush(self, nslc: NSLC) -> None:
+        for packet in _joined(self._held.pop(nslc)):
+            buffer = io.BytesIO()
+            packet.to_trace().write(
+                buffer, format="MSEED", encoding="FLOAT32", reclen=RECORD_BYTES, byteorder=">"
+            )
+            self._file.write(buffer.getvalue())
+
+
+def _valid_parts(trace: Trace) -> list[Packet]:
+    """Runs of numbers in a trace; masked samples and NaN are left out."""
+    parts = []
+    for packet in packets_from_trace(trace):
+        samples = np.asarray(packet.samples, dtype=np.float32)
+        whole = Packet(packet.nslc, packet.start_ns, packet.sampling_rate, samples)
+        parts += [whole.slice(start, stop) for start, stop in runs(~np.isnan(samples))]
+    return parts
+
+
+def _joined(packets: list[Packet]) -> list[Packet]:
+    """Contiguous packets made one; probabilities lie on a grid, so times agree to rounding."""
+    groups: list[list[Packet]] = []
+    for packet in packets:
+        if groups and abs(packet.start_ns - _next_ns(groups[-1])) <= 1000:
+            groups[-1].append(packet)
+        else:
+            groups.append([packet])
+    return [
+        Packet(
+            group[0].nslc,
+            group[0].start_ns,
+            group[0].sampling_rate,
+            np.concatenate([packet.samples for packet in group]),
+        )
+        for group in groups
+    ]
+
+
+def _next_ns(group: list[Packet]) -> int:
+    return group[0].sample_ns(sum(map(len, group)))

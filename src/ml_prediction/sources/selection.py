@@ -1,0 +1,90 @@
+"""What the user wants of the input: channels and a time range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from ml_prediction.core.packets import Packet
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.codes import NSLC
+from ml_prediction.util.times import NANOSECONDS
+
+
+class Selection:
+    """Channels and time range that are wanted.
+
+    Parameters
+    ----------
+    channels
+        Patterns with ``*``, ``?`` and ``[]`` for the channel code (``HH?``) or the full code
+        (``UW.GNW..HH?``; a location of ``--`` is the empty one).
+    start_ns, end_ns
+        First and last time wanted, both inclusive, in nanoseconds; None is open.
+
+    Raises
+    ------
+    ConfigurationError
+        If the range is empty or there are no patterns.
+    """
+
+    def __init__(
+        self,
+        channels: Iterable[str] = ("*",),
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        patterns = [channels] if isinstance(channels, str) else list(channels)
+        self.patterns = tuple(p.strip().replace(".--.", "..") for p in patterns if p.strip())
+        if not self.patterns:
+            raise ConfigurationError("No channel pattern was given: use '*' for all channels.")
+        if start_ns is not None and end_ns is not None and end_ns < start_ns:
+            raise ConfigurationError("The end time lies before the start time: swap them.")
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self._wanted: dict[NSLC, bool] = {}
+
+    def wants(self, nslc: NSLC) -> bool:
+        """Whether the channel is wanted."""
+        wanted = self._wanted.get(nslc)
+        if wanted is None:
+            code = str(nslc)
+            wanted = any(
+                fnmatchcase(code if "." in pattern else nslc.channel, pattern)
+                for pattern in self.patterns
+            )
+            self._wanted[nslc] = wanted
+        return wanted
+
+    def overlaps(self, start_ns: int, end_ns: int) -> bool:
+        """Whether an interval has a part in the time range."""
+        return (self.end_ns is None or start_ns <= self.end_ns) and (
+            self.start_ns is None or end_ns >= self.start_ns
+        )
+
+    def trim(self, packet: Packet) -> Packet | None:
+        """Samples of a packet within the range; None if there are none."""
+        start, stop = 0, len(packet)
+        if self.start_ns is not None and packet.start_ns < self.start_ns:
+            start = samples_before(packet, self.start_ns)
+        if self.end_ns is not None:
+            stop = samples_before(packet, self.end_ns + 1)
+        if stop <= start:
+            return None
+        return packet if (start, stop) == (0, len(packet)) else packet.slice(start, stop)
+
+
+def samples_before(packet: Packet, time_ns: int) -> int:
+    """Number of the packet's samples that lie before a time, exactly."""
+    if packet.start_ns >= time_ns:
+        return 0
+    length = len(packet)
+    guess = math.ceil((time_ns - packet.start_ns) * packet.sampling_rate / NANOSECONDS)
+    count = min(guess, length)
+    # The guess is off by one at most, where times round.
+    while count > 0 and packet.sample_ns(count - 1) >= time_ns:
+        count -= 1
+    while count < length and packet.sample_ns(count) < time_ns:
+        count += 1
+    return count
