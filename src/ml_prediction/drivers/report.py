@@ -1,0 +1,142 @@
+"""What a run says at its end: a table for people, summary.json for programs."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from ml_prediction import __version__
+from ml_prediction.core.summary import Summary
+from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.models.spec import ModelSpec
+from ml_prediction.sources.problems import Problem
+from ml_prediction.util.codes import NSLC
+from ml_prediction.util.times import NANOSECONDS, isoformat, to_utc
+
+MOST_LINES: Final = 20
+"""Problems named on stderr; all are in summary.json."""
+
+_LIBRARIES: Final = ("numpy", "obspy", "pymseed", "scipy", "seisbench", "torch")
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything worth telling about a run.
+
+    ``wall_s`` is its length in seconds, ``picking_s`` that without loading and looking at files.
+    """
+
+    run_id: str
+    inputs: Sequence[str]
+    config: RunConfig
+    spec: ModelSpec
+    span: tuple[int, int]
+    channels: Sequence[NSLC]
+    summary: Summary
+    problems: list[Problem]
+    picks_by_phase: dict[str, int]
+    detections: int
+    picking_s: float
+    wall_s: float
+    outputs: list[str] = field(default_factory=list)
+
+    @property
+    def instruments(self) -> int:
+        """How many there were."""
+        return len({channel.instrument for channel in self.channels})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values: the contents of summary.json."""
+        start_ns, end_ns = self.span
+        return {
+            "run_id": self.run_id,
+            "inputs": list(self.inputs),
+            "span": {"start": isoformat(to_utc(start_ns)), "end": isoformat(to_utc(end_ns))},
+            "instruments": self.instruments,
+            "channels": [str(channel) for channel in self.channels],
+            "picks": self.picks_by_phase,
+            "detections": self.detections,
+            "counts": self.summary.to_dict(),
+            "picking_seconds": round(self.picking_s, 3),
+            "wall_seconds": round(self.wall_s, 3),
+            "problems": [
+                {
+                    "path": str(problem.path),
+                    "reason": problem.reason,
+                    "count": problem.count,
+                    "unit": problem.unit,
+                    "message": problem.message,
+                }
+                for problem in self.problems
+            ],
+            "skipped_inputs": sorted({str(p.path) for p in self.problems if p.unit == "file"}),
+            "outputs": sorted(self.outputs),
+            "model": {
+                "name": self.spec.name,
+                "weights": self.spec.weights,
+                "sha256": self.spec.weights_sha256,
+                "licence": self.spec.licence,
+                "citation": self.spec.citation,
+            },
+            "config": _json_values(self.config.model_dump(mode="python")),
+            "config_hash": self.config.pipeline.hash,
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a pick depends on."""
+    found = {name: version(name) for name in _LIBRARIES}
+    return {"ml_prediction": __version__, "python": platform.python_version(), **found}
+
+
+def name_problems(problems: Sequence[Problem], err: Console) -> None:
+    """Name what could not be used, on stderr."""
+    loud = [problem for problem in problems if not problem.quiet]
+    for problem in loud[:MOST_LINES]:
+        more = f" ({problem.count} {problem.unit}s)" if problem.count > 1 else ""
+        err.print(f"skipped: {problem.message}{more}", markup=False)
+    if len(loud) > MOST_LINES:
+        err.print(f"skipped: {len(loud) - MOST_LINES} more; all are in summary.json")
+
+
+def show(report: Report, folder: Path, out: Console) -> None:
+    """Print what came out, what did not, and where it is."""
+    start_ns, end_ns = report.span
+    seconds = (end_ns - start_ns) / NANOSECONDS
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for phase, count in sorted(report.picks_by_phase.items()):
+        table.add_row(f"{phase} picks", f"{count:,}", "")
+    table.add_row("detections", f"{report.detections:,}", "")
+    table.add_row("instruments", f"{report.instruments:,}", f"{len(report.channels):,} channels")
+    rate = f"{seconds / max(report.picking_s, 1e-6):,.0f} x real time"
+    table.add_row("data", f"{seconds:,.0f} s", f"in {report.picking_s:,.1f} s: {rate}")
+    counts = report.summary
+    for label, counter in (("skipped", counts.skipped), ("noted", counts.notes)):
+        for reason, count in sorted(counter.items()):
+            example = counts.examples.get(reason)
+            table.add_row(f"{label}: {reason}", f"{count:,}", f"e.g. {example}" if example else "")
+    out.print(table)
+    out.print(f"In {folder}/: {', '.join(sorted(report.outputs))}", markup=False)
+
+
+def _json_values(value: Any) -> Any:
+    """JSON has no infinity: such numbers become text."""
+    if isinstance(value, dict):
+        return {key: _json_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_values(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

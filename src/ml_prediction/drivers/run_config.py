@@ -1,0 +1,123 @@
+"""Everything that one run of driver_local can be told, typed and frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from obspy import UTCDateTime
+from pydantic import Field, ValidationInfo, field_validator
+
+from ml_prediction.config import FrozenConfig, PipelineConfig
+from ml_prediction.errors import ConfigurationError
+
+Format = Literal["csv", "parquet", "quakeml", "markers", "mseed"]
+
+
+class RunConfig(FrozenConfig):
+    """What driver_local does: model, input, output, and the pipeline's own table."""
+
+    model: str = Field("EQTransformer", description="Architecture, by its name in SeisBench.")
+    weights: str = Field(
+        "original", description="Trained weights: a name, or the path of SeisBench's .pt or .json."
+    )
+    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or mps.")
+    out: str = Field("picks", description="Folder that the results go to.")
+    overwrite: bool = Field(
+        False, description="Replace the results of an earlier run in that folder."
+    )
+    formats: tuple[Format, ...] = Field(
+        ("csv", "quakeml", "markers"),
+        min_length=1,
+        description="What is written: csv, parquet, quakeml, markers (for snuffler), "
+        "mseed (the probabilities).",
+    )
+    plot: bool = Field(
+        False, description="One picture per instrument, of its first six hours at most."
+    )
+    channels: tuple[str, ...] = Field(
+        ("*",), min_length=1, description="Channel codes to use, as glob patterns, e.g. HH?."
+    )
+    starttime: str | None = Field(
+        None, description="Leave out what is earlier (UTC).", examples=["2009-08-24T00:20:00"]
+    )
+    endtime: str | None = Field(
+        None, description="Leave out what is later (UTC).", examples=["2009-08-24T00:21:00"]
+    )
+    inventory: str | None = Field(
+        None, description="Station metadata that ObsPy can read.", examples=["stations.xml"]
+    )
+    jobs: Annotated[int, Field(ge=1)] = Field(
+        1, description="Processes that share the instruments. The picks do not depend on it."
+    )
+    pipeline: PipelineConfig = Field(
+        default_factory=PipelineConfig, description="What the pipeline does with the data."
+    )
+
+    @field_validator("starttime", "endtime")
+    @classmethod
+    def _is_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                UTCDateTime(value)
+            except (TypeError, ValueError) as error:
+                raise ValueError("not a time; write it like 2009-08-24T00:20:00") from error
+        return value
+
+    @field_validator("endtime")
+    @classmethod
+    def _ends_after_start(cls, value: str | None, info: ValidationInfo) -> str | None:
+        start = info.data.get("starttime")
+        if value is not None and start is not None and UTCDateTime(value) <= UTCDateTime(start):
+            raise ValueError(f"endtime must be later than starttime ({start})")
+        return value
+
+    @field_validator("inventory")
+    @classmethod
+    def _exists(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_file():
+            raise ValueError("no such file")
+        return value
+
+    @classmethod
+    def from_tables(cls, *tables: dict[str, Any]) -> Self:
+        """One configuration from several nested tables; later ones win, key by key.
+
+        Raises
+        ------
+        ConfigurationError
+            If a key is unknown, a value is not allowed, or options contradict each other.
+        """
+        merged: dict[str, Any] = {}
+        for table in tables:
+            if not isinstance(table.get("pipeline", {}), dict):
+                raise ConfigurationError("'pipeline' must be a table: its options go below it.")
+            merged = _merge(merged, table)
+        pipeline = merged.pop("pipeline", {})
+        # The inner table first: its unknown keys are then explained by its own list of options.
+        config = cls.make(pipeline=PipelineConfig.make(**pipeline), **merged)
+        if config.pipeline.response == "remove" and config.inventory is None:
+            raise ConfigurationError(
+                "response = remove needs the stations' metadata: add --inventory FILE."
+            )
+        return config
+
+    @property
+    def start(self) -> UTCDateTime | None:
+        """Start time as ObsPy's UTCDateTime."""
+        return None if self.starttime is None else UTCDateTime(self.starttime)
+
+    @property
+    def end(self) -> UTCDateTime | None:
+        """End time as ObsPy's UTCDateTime."""
+        return None if self.endtime is None else UTCDateTime(self.endtime)
+
+
+def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            value = _merge(before, value)
+        merged[key] = value
+    return merged

@@ -1,0 +1,275 @@
+"""driver_local: from files to an output folder, and what it says on the way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import obspy
+import pytest
+from rich.console import Console
+
+from ml_prediction.core.pipeline import Pipeline
+from ml_prediction.drivers import driver_local
+from ml_prediction.drivers.demo import run_demo
+from ml_prediction.drivers.jobs import split
+from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.models import Model
+from ml_prediction.util.codes import NSLC
+
+
+class Runner:
+    """Runs the driver, and keeps what it says."""
+
+    def __init__(self) -> None:
+        self.out, self.err = "", ""
+
+    def __call__(self, inputs: list[Path], **options: Any) -> int:
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            return driver_local.run(
+                [str(path) for path in inputs],
+                RunConfig.from_tables(options),
+                out=Console(file=out, width=200),
+                err=Console(file=err, width=200),
+            )
+        finally:
+            self.out, self.err = out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def run(eqt: Model, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    monkeypatch.setattr(driver_local, "load_model", lambda *args, **kwargs: eqt)
+    return Runner()
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "example.mseed"
+    path.parent.mkdir()
+    obspy.read().write(str(path), format="MSEED")
+    return path
+
+
+def rows(folder: Path, name: str = "picks.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_picks_a_real_earthquake(run: Runner, example: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    formats = ["csv", "parquet", "quakeml", "markers", "mseed"]
+    assert run([example], out=str(folder), plot=True, formats=formats) == 0
+    p, s = rows(folder)
+    reference = {"P": "2009-08-24T00:20:07.72", "S": "2009-08-24T00:20:08.70"}
+    for row in (p, s):
+        expected = obspy.UTCDateTime(reference[row["phase"]])
+        assert abs(obspy.UTCDateTime(row["time"]) - expected) < 0.05
+        assert float(row["probability"]) > 0.8
+        assert row["detection_id"]
+    picks = [pick for event in obspy.read_events(folder / "picks.xml") for pick in event.picks]
+    assert [pick.phase_hint for pick in picks] == ["P", "S"]
+    assert {tr.stats.channel for tr in obspy.read(folder / "predictions.mseed")} == {
+        "EHP",
+        "EHS",
+        "EHD",
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    assert sorted(path.name for path in folder.iterdir()) == summary["outputs"]
+    assert "BW.RJOB..EH.png" in summary["outputs"]
+    assert summary["picks"] == {"P": 1, "S": 1}
+    assert summary["counts"]["samples"] == 9000
+    assert summary["run_id"] == p["run_id"]
+    assert summary["config"]["pipeline"]["horizon"] == "inf"
+    assert {"reading", "prediction", "writing", "plots"} <= set(summary["counts"]["seconds"])
+    assert "P picks" in run.out
+    assert run.err == ""
+
+
+def test_second_run_needs_overwrite(run: Runner, example: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert run([example], out=str(folder), plot=True) == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ConfigurationError, match="--overwrite"):
+        run([example], out=str(folder))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "mine.png").touch()
+    assert run([example], out=str(folder), overwrite=True, formats=["markers"]) == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"mine.png", "picks.markers", "summary.json"}
+
+
+def test_failed_overwrite_keeps_the_old(run: Runner, example: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert run([example], out=str(folder)) == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    text = tmp_path / "text.mseed"
+    text.write_text("no waveforms")
+    with pytest.raises(DataError):
+        run([text], out=str(folder), overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_bad_files_cost_only_themselves(run: Runner, example: Path, tmp_path: Path) -> None:
+    text, empty = tmp_path / "text.mseed", tmp_path / "empty.mseed"
+    text.write_text("no waveforms")
+    empty.touch()
+    assert run([text, empty, example], out=str(tmp_path / "out")) == 0
+    assert [row["phase"] for row in rows(tmp_path / "out")] == ["P", "S"]
+    assert "text.mseed" in run.err
+    assert "empty.mseed" in run.err
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["skipped_inputs"] == sorted([str(text), str(empty)])
+
+
+def test_nothing_usable_writes_nothing(run: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "slow.mseed"
+    header = {"station": "ABC", "channel": "LHZ", "sampling_rate": 1.0}
+    trace = obspy.Trace(np.arange(300, dtype=np.int32), header)
+    trace.write(str(path), format="MSEED")
+    with pytest.raises(DataError, match="unsupported rate"):
+        run([path], out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_input_leaves_no_folder(run: Runner, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        run([tmp_path / "nowhere"], out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_inventory_is_wrong_use(run: Runner, example: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no station metadata"):
+        run([example], out=str(tmp_path / "out"), inventory=str(example))
+
+
+def test_interrupt_leaves_nothing_half_written(
+    run: Runner, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pipeline, "flush", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([example], out=str(tmp_path / "out"), plot=True, formats=["csv", "mseed"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_channels_and_times(run: Runner, example: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"channels": ["EHZ"], "endtime": "2009-08-24T00:20:20"}
+    assert run([example], out=str(tmp_path / "out"), **options) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["channels"] == ["BW.RJOB..EHZ"]
+    assert summary["counts"]["samples"] == 1701
+
+
+def test_demo_prints_picks_and_where_they_are(run: Runner, tmp_path: Path) -> None:
+    out = io.StringIO()
+    folder = tmp_path / "demo-output"
+    for _ in range(2):  # again and again
+        console = Console(file=out, width=200)
+        assert run_demo(str(folder), stdout=console, stderr=Console(file=io.StringIO())) == 0
+    for words in (
+        "2009-08-24T00:20:07.",
+        "2009-08-24T00:20:08.",
+        str(folder / "picks.csv"),
+        ".png",
+    ):
+        assert words in out.getvalue()
+
+
+def test_split_keeps_instruments_whole() -> None:
+    channels = [
+        NSLC("UW", f"S{i}", "", f"{band}{c}")
+        for i in range(3)
+        for band in ("HH", "EN")
+        for c in "ZNE"
+    ]
+    parts = split(channels, 4)
+    assert sorted(c for part in parts for c in part) == sorted(channels)
+    owners: dict[object, set[int]] = {}
+    for i, part in enumerate(parts):
+        for channel in part:
+            owners.setdefault(channel.instrument, set()).add(i)
+    assert all(len(owner) == 1 for owner in owners.values())
+    assert len(split(channels[:3], 4)) == 1
+
+
+def network(folder: Path, stations: int, repeats: int) -> list[Path]:
+    """The example earthquake at several stations, several times."""
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    paths = []
+    for number in range(stations):
+        stream = obspy.Stream()
+        for repeat in range(repeats):
+            for trace in obspy.read():
+                trace.stats.station = f"S{number}"
+                trace.stats.starttime += 30.0 * repeat + 1.37 * number
+                trace.data = trace.data + rng.normal(0, 5, trace.stats.npts)
+                stream.append(trace)
+        paths.append(folder / f"S{number}.mseed")
+        stream.merge(1).write(str(paths[-1]), format="MSEED")
+    return paths
+
+
+@pytest.mark.slow
+def test_jobs_give_the_same(run: Runner, tmp_path: Path) -> None:
+    paths = network(tmp_path / "in", 3, 4)
+    text = tmp_path / "text.mseed"
+    text.write_text("no waveforms")
+    found, summaries, probabilities = [], [], []
+    for jobs in (1, 2):
+        folder = tmp_path / str(jobs)
+        formats = ["csv", "quakeml", "mseed"]
+        options = {"out": str(folder), "jobs": jobs, "formats": formats, "plot": True}
+        assert run([*paths, text], device="cpu", **options) == 0
+        found.append([(r["id"], r["time"][:22], r["detection_id"]) for r in rows(folder)])
+        summaries.append(json.loads((folder / "summary.json").read_text()))
+        stream = obspy.read(folder / "predictions.mseed").merge(1)
+        probabilities.append({trace.id: trace for trace in stream})
+    assert found[0] == found[1]
+    assert len(found[0]) >= 12
+    assert [r[1] for r in found[0]] == sorted(r[1] for r in found[0])
+    for name in ("picks", "detections", "channels", "problems", "outputs", "span"):
+        assert summaries[0][name] == summaries[1][name], name
+    for name in ("samples", "windows", "skipped"):
+        assert summaries[0]["counts"][name] == summaries[1]["counts"][name], name
+    assert probabilities[0].keys() == probabilities[1].keys()
+    for code, trace in probabilities[0].items():
+        other = probabilities[1][code]
+        assert trace.stats.starttime == other.stats.starttime
+        np.testing.assert_allclose(trace.data, other.data, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupt_from_the_keyboard(jobs: int, tmp_path: Path) -> None:
+    network(tmp_path / "in", 2, 100)
+    command = [
+        *(sys.executable, "-m", "ml_prediction.cli", "pick", str(tmp_path / "in")),
+        *("--out", str(tmp_path / "out"), "--jobs", str(jobs), "--stride", "50"),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/.scratch-*/**/picks")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert "interrupted" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
