@@ -21,6 +21,7 @@ from ml_prediction.core.results import Detection, Pick, Polarity
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.triggers import Trigger, TriggerTrack
 from ml_prediction.core.windows import fill_gaps
+from ml_prediction.errors import DataError
 from ml_prediction.models.spec import PICK_LABELS, ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import NANOSECONDS, to_utc
@@ -328,7 +329,12 @@ class FeatureExtractor:
         if data is None or not data[1].any():
             return None, None
         time_ns = time_of(index, self._rate)
-        motion = self._response.remove(nslc, time_ns, fill_gaps(*data), self._spec.sampling_rate)
+        try:
+            motion = self._response.remove(
+                nslc, time_ns, fill_gaps(*data), self._spec.sampling_rate
+            )
+        except DataError:  # said and counted where the window was made
+            return None, None
         level = measure_level(motion, data[1], before, self._spec.sampling_rate)
         if math.isnan(level.amplitude):
             return None, None
@@ -385,7 +391,7 @@ class FeatureExtractor:
             weights=self._spec.weights,
             config_hash=self._provenance.config_hash,
             run_id=self._provenance.run_id,
-            id=f"{instrument}/Detection/{self._spec.id}/{trigger.peak}",
+            id=f"{instrument}/Detection/{self._spec.id}/{trigger.onset}",
             weights_sha256=self._spec.weights_sha256,
             versions=self._provenance.versions,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from obspy import Inventory, Stream, Trace, UTCDateTime
 
@@ -27,6 +27,9 @@ from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models.engine import Model
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import to_ns
+
+if TYPE_CHECKING:
+    import pandas
 
 SNAPSHOT_VERSION = 1
 
@@ -61,6 +64,16 @@ class Result:
     def probabilities(self) -> Stream:
         """Probability traces (P, S, D) of the instruments, built at each access."""
         return to_stream(self.fragments)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Picks as a table: one row each, the fields of Pick as columns, times in UTC."""
+        import pandas
+
+        names = [item.name for item in fields(Pick)]
+        table = pandas.DataFrame([pick.to_dict() for pick in self.picks], columns=names)
+        for name in ("time", "onset", "end", "peak_time"):
+            table[name] = pandas.to_datetime(table[name], utc=True, format="ISO8601")
+        return table
 
 
 @dataclass(slots=True)

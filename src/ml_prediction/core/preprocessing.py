@@ -24,6 +24,7 @@ from ml_prediction.core.resampling import Phase
 from ml_prediction.core.response import CONTEXT, Response
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.windows import Skipped, Window, fill_gaps, normalise
+from ml_prediction.errors import DataError
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import seconds_to_ns
@@ -281,13 +282,18 @@ class Preprocessor:
     def _refuse(self, packet: Packet, refusal: Refusal) -> None:
         """Count a packet that can't be used; explain it once for each channel."""
         nslc, reason = packet.nslc, refusal.reason
-        if refusal.explanation and (nslc, reason) not in self._explained:
-            self._explained.add((nslc, reason))
-            _log.warning("%s is left out: %s.", nslc, refusal.explanation)
+        if refusal.explanation:
+            self._explain(nslc, reason, f"{nslc} is left out: {refusal.explanation}.")
         if len(packet):
             self.summary.skip("samples", reason, packet.samples.size, nslc)
         else:
             self.summary.skip("packets", reason, 1, nslc)
+
+    def _explain(self, nslc: NSLC, reason: str, sentence: str) -> None:
+        """Say once for each channel what is wrong with it."""
+        if (nslc, reason) not in self._explained:
+            self._explained.add((nslc, reason))
+            _log.warning("%s", sentence)
 
     # -- windows ------------------------------------------------------------------------------
 
@@ -394,19 +400,23 @@ class Preprocessor:
             return None
         unfiltered, valid = channel.read_unfiltered(start, stop)
         if self._response is not None and valid.any():
-            return Component(self._ground_motion(channel, start, stop), unfiltered, valid)
+            try:
+                samples = self._ground_motion(channel, self._response, start, stop)
+            except DataError as error:  # this channel can't be used; the others can
+                self._explain(channel.nslc, "no response", str(error))
+                self.summary.skip("windows of a channel", "no response", 1, channel.nslc)
+                return None
+            return Component(samples, unfiltered, valid)
         samples, _ = channel.read(start, stop)
         return Component(samples, unfiltered, valid)
 
-    def _ground_motion(self, channel: Channel, start: int, stop: int) -> Floats:
+    def _ground_motion(self, channel: Channel, response: Response, start: int, stop: int) -> Floats:
         """A window without response: from a block on the window grid, filtered afterwards."""
-        if self._response is None:
-            return channel.read(start, stop)[0]
         begin = start - round(CONTEXT * self.spec.sampling_rate)
         counts, valid = channel.read_unfiltered(begin, stop)
         time_ns = time_of(start, self._rate)
         block = fill_gaps(counts, valid)
-        motion = self._response.remove(channel.nslc, time_ns, block, self.spec.sampling_rate)
+        motion = response.remove(channel.nslc, time_ns, block, self.spec.sampling_rate)
         sections = self._sections(channel.nslc)
         if sections is not None:
             state = filters.steady_state(sections, float(motion[0]))

@@ -81,8 +81,8 @@ class Response:
                 )
             except Exception as error:
                 raise DataError(
-                    f"{nslc}: the inventory has no response at {to_utc(time_ns)}; add one or run "
-                    "without --response remove."
+                    f"{nslc} is left out: the inventory has no response for it at "
+                    f"{to_utc(time_ns)}; add one, or keep the response."
                 ) from error
             frequencies = np.fft.rfftfreq(size, 1 / rate)
             output = "ACC" if self.unit(nslc) == "m/s**2" else "VEL"

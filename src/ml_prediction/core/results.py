@@ -119,6 +119,8 @@ class Detection:
         Highest stacked probability, and when.
     pick_ids
         Picks whose peak lies from 2 s before the onset to 2 s after the end.
+    id
+        ``instrument/Detection/model/index``: of the onset, since the top of a detection is flat.
     """
 
     network: str
