@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from typing import Annotated, Any, Literal, Self
 
@@ -88,7 +89,8 @@ class PipelineConfig(FrozenConfig):
     @property
     def hash(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of everything set here."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        text = json.dumps(self.model_dump(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def explain(error: ValidationError, cls: type[BaseModel]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_prediction.util.codes import NSLC, Instrument
@@ -49,6 +49,7 @@ def test_six_components_are_two_instruments() -> None:
     }
 
 
+@settings(derandomize=True, deadline=None)
 @given(code, code, code, code, blanks)
 def test_clean_takes_blanks_off_and_nothing_else(
     network: str, station: str, location: str, channel: str, blank: str

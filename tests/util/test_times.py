@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from obspy import UTCDateTime
 
@@ -14,16 +14,19 @@ from ml_prediction.util.times import NANOSECONDS, isoformat, seconds_to_ns, to_n
 times_ns = st.integers(-(10**18), 4 * 10**18)  # 1938 to 2096
 
 
+@settings(derandomize=True, deadline=None)
 @given(times_ns)
 def test_a_time_survives_the_way_through_obspy(time_ns: int) -> None:
     assert to_ns(to_utc(time_ns)) == time_ns
 
 
+@settings(derandomize=True, deadline=None)
 @given(times_ns, st.integers(-(10**12), 10**12))
 def test_differences_are_exact(time_ns: int, step_ns: int) -> None:
     assert to_ns(to_utc(time_ns + step_ns)) - to_ns(to_utc(time_ns)) == step_ns
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.floats(-1e6, 1e6))
 def test_seconds_become_the_nearest_nanosecond(seconds: float) -> None:
     error = abs(Fraction(seconds_to_ns(seconds), NANOSECONDS) - Fraction(seconds))
@@ -46,11 +49,13 @@ def test_isoformat_rounds_to_microseconds_and_carries(time_ns: int, text: str) -
     assert isoformat(to_utc(time_ns)) == text
 
 
+@settings(derandomize=True, deadline=None)
 @given(times_ns)
 def test_isoformat_is_read_back_to_half_a_microsecond(time_ns: int) -> None:
     assert abs(to_ns(UTCDateTime(isoformat(to_utc(time_ns)))) - time_ns) <= 500
 
 
+@settings(derandomize=True, deadline=None)
 @given(times_ns, times_ns)
 def test_isoformat_sorts_as_time_does(one: int, other: int) -> None:
     first, second = sorted((one, other))

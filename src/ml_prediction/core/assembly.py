@@ -47,6 +47,8 @@ class Assembled:
         Shape (component, sample); absent components are zeros.
     mask
         Shape (component, sample): recorded samples of the components that are used.
+    recorded
+        Shape (sample,): where any component was recorded, used or not.
     flat
         Rows that are constant and therefore absent.
     reason
@@ -55,6 +57,7 @@ class Assembled:
 
     data: Floats
     mask: Flags
+    recorded: Flags
     flat: tuple[int, ...]
     reason: str | None
 
@@ -84,21 +87,25 @@ def assemble(
     """
     data = np.zeros((len(letters), length))
     mask = np.zeros((len(letters), length), dtype=np.bool_)
+    recorded = np.zeros(length, dtype=np.bool_)
     flat = []
+    flat_best = 0
     for row, part in enumerate(parts):
         if part is None or not part.valid.any():
             continue
-        if part.valid.sum() >= LEAST_VALID * length and is_flat(part.unfiltered[part.valid]):
-            flat.append(row)
-        else:
+        recorded |= part.valid
+        if not is_flat(part.unfiltered[part.valid]):
             data[row], mask[row] = part.samples, part.valid
+        else:
+            flat.append(row)
+            flat_best = max(flat_best, int(part.valid.sum()))
     counts = mask.sum(axis=1)
     best = int(counts.max(initial=0))
     used = [row for row in range(len(letters)) if 0 < counts[row] >= LEAST_SHARE * best]
     only_vertical = len(letters) > 1 and [letters[row] for row in used] == ["Z"]
     reason = None
     if best < LEAST_VALID * length:
-        reason = "flat" if flat and not best else "too few samples"
+        reason = "flat" if flat_best >= LEAST_VALID * length else "too few samples"
     elif only_vertical and one_component == "skip":
         reason = "vertical only"
     if reason is None:
@@ -109,7 +116,7 @@ def assemble(
                 data[row] = fill_gaps(data[row], mask[row])
         if only_vertical and one_component == "clone":
             data[:] = data[used[0]]
-    return Assembled(data, mask, tuple(flat), reason)
+    return Assembled(data, mask, recorded, tuple(flat), reason)
 
 
 def is_flat(samples: Floats) -> bool:

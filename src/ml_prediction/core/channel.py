@@ -278,7 +278,7 @@ class Channel:
 
     def _count_known(self, segment: _Segment, head: Piece, known: int) -> None:
         """Count samples whose place is taken."""
-        if known == 1 and len(head) > 1 and float(head.samples[0]) != segment.last:
+        if known == 1 and float(head.samples[0]) != segment.last:
             self.summary.note("slip", 1, self.nslc)
         else:
             self.summary.skip("samples", "duplicate", known, self.nslc)

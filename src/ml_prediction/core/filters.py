@@ -37,8 +37,9 @@ def design(spec: FilterSpec, sampling_rate: float) -> Floats:
         raise ConfigurationError(
             f"Filter {spec.kind} {spec.low} to {spec.high} Hz passes nothing at {sampling_rate} Hz."
         )
-    corners = [corner / nyquist for corner in (low, high) if corner is not None]
-    kind: Kind = "bandpass" if len(corners) == 2 else "lowpass" if low is None else "highpass"
+    given = [corner / nyquist for corner in (low, high) if corner is not None]
+    kind: Kind = "bandpass" if len(given) == 2 else "lowpass" if low is None else "highpass"
+    corners = given if len(given) == 2 else given[0]
     sections = signal.iirfilter(spec.corners, corners, btype=kind, ftype="butter", output="sos")
     return np.asarray(sections, dtype=np.float64)
 

@@ -55,7 +55,7 @@ def check(
     if packet.samples.ndim != 1 or packet.samples.dtype.kind not in "iufb":
         return Refusal("not numeric", f"samples of type {packet.samples.dtype} are no waveform")
     component = packet.nslc.component
-    if component not in STAND_INS and component not in components:
+    if component not in {*STAND_INS, *components}:
         return Refusal(
             "unknown component",
             f"its code does not end in a component that the model knows ({components}, 1, 2, 3)",

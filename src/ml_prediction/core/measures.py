@@ -47,8 +47,9 @@ def measure_level(samples: Floats, valid: Flags, pick: int, rate: float) -> Leve
     """
     parts = []
     for begin, end in (NOISE, SIGNAL):
-        here = slice(pick + round(begin * rate), pick + round(end * rate) + 1)
-        if valid[here].mean() < LEAST_VALID:
+        first, stop = pick + round(begin * rate), pick + round(end * rate) + 1
+        here = slice(max(first, 0), max(stop, 0))
+        if valid[here].sum() < LEAST_VALID * (stop - first):
             return NOTHING
         parts.append(samples[here][valid[here]])
     noise, signal = parts

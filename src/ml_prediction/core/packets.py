@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,7 +39,9 @@ class Packet:
         return len(self.samples)
 
     def sample_ns(self, index: int) -> int:
-        """Time of sample ``index`` in nanoseconds."""
+        """Time of sample ``index`` in nanoseconds; of the first where the rate is absurd."""
+        if not 0 < self.sampling_rate < math.inf:
+            return self.start_ns
         return self.start_ns + round(index * NANOSECONDS / self.sampling_rate)
 
     @property

@@ -145,7 +145,8 @@ class Pending:
         del self._pieces[:2]
         tail = head.cut(offset)
         differs = np.asarray(tail.samples[:common] != other.samples[:common])
-        if common == 1 and offset > 0 and offset + 1 == len(head):
+        apart = other.start_ns - head.start_ns >= head.sample_ns(1) - head.start_ns >> 1
+        if common == 1 and apart and offset + 1 == len(head):
             self._put(head, other.cut(1))
             return Overlap(slips=1) if differs[0] else Overlap(duplicates=1)
         bad = differs | _flags(tail)[:common] | _flags(other)[:common]

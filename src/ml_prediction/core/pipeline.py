@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from obspy import Inventory, Stream, Trace, UTCDateTime
@@ -227,6 +227,8 @@ class Pipeline:
         state = from_bytes(snapshot)
         if not isinstance(state, dict) or state.get("version") != SNAPSHOT_VERSION:
             raise DataError("The snapshot was made by another version; start without it.")
+        if state.keys() != {"version", "identity", "lanes"}:
+            raise DataError("The snapshot is not complete; start without it.")
         if state["identity"] != self._identity():
             raise DataError(
                 "The snapshot was made with other settings or weights; use the same, or start "
@@ -285,8 +287,9 @@ class Pipeline:
         )
 
     def _identity(self) -> list[str]:
-        weights = [lane.model.spec.weights_sha256 for lane in self._lanes]
-        return [self.config.hash, hashlib.sha256(";".join(weights).encode()).hexdigest()]
+        """What a snapshot depends on: the settings, and the models but for library versions."""
+        specs = [replace(lane.model.spec, versions={}, origin="") for lane in self._lanes]
+        return [self.config.hash, hashlib.sha256(repr(specs).encode()).hexdigest()]
 
 
 def _packets(traces: Iterable[Trace | Packet]) -> list[Packet]:

@@ -107,7 +107,8 @@ class Stacker:
         Parameters
         ----------
         item
-            Each window of an instrument reports exactly once, in any order.
+            Each window of an instrument reports exactly once: its earliest first, the others in
+            any order.
         open_end
             Whether the end of the data may be the end of the input, which gets no guard. Its
             last 0.5 s are then held back until more data or :meth:`flush` decide.

@@ -384,13 +384,12 @@ class Preprocessor:
         letters = self.spec.components
         parts = [self._part(instrument, letter, start, stop) for letter in letters]
         made = assemble(parts, letters, self._length, self._one_component)
-        for row in made.flat:
+        for row in made.flat if made.reason in {None, "flat"} else ():
             code = station.orientation.slots[letters[row]]
             self.summary.note("flat component", 1, NSLC(*instrument[:3], code))
         if made.reason is not None:
             self.summary.skip("windows", made.reason, 1, instrument)
-            valid = made.mask.any(axis=0)
-            return Skipped(instrument, self.spec.id, index, index + 1, made.reason, valid)
+            return Skipped(instrument, self.spec.id, index, index + 1, made.reason, made.recorded)
         self.summary.windows += 1
         return _Raw(instrument, index, made.data, made.mask)
 

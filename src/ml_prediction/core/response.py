@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from obspy import Inventory
+from obspy.core.util.obspy_types import ObsPyException
 
 from ml_prediction.core.history import Floats
 from ml_prediction.errors import DataError
@@ -33,7 +34,7 @@ class Response:
     """
 
     inventory: Inventory
-    _cache: dict[tuple[NSLC, int, int], Complexes] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[NSLC, int, int, float], Complexes] = field(default_factory=dict, repr=False)
 
     def unit(self, nslc: NSLC) -> Unit:
         """Unit after removal: acceleration for accelerometers (xN?), else velocity."""
@@ -71,27 +72,34 @@ class Response:
         return np.asarray(np.fft.irfft(spectrum * inverse, size)[: len(block)])
 
     def _inverse(self, nslc: NSLC, time_ns: int, size: int, rate: float) -> Complexes:
-        day = time_ns // (86400 * 10**9)
-        key = (nslc, day, size)
+        response = self._response(nslc, time_ns)
+        key = (nslc, id(response), size, rate)  # the inventory keeps the response, so the id holds
         if key not in self._cache:
-            network, station, location, channel = nslc
-            try:
-                response = self.inventory.get_response(
-                    f"{network}.{station}.{location}.{channel}", to_utc(time_ns)
-                )
-            except Exception as error:
-                raise DataError(
-                    f"{nslc} is left out: the inventory has no response for it at "
-                    f"{to_utc(time_ns)}; add one, or keep the response."
-                ) from error
             frequencies = np.fft.rfftfreq(size, 1 / rate)
             output = "ACC" if self.unit(nslc) == "m/s**2" else "VEL"
             gain = np.zeros(len(frequencies), dtype=np.complex128)
-            gain[1:] = response.get_evalresp_response_for_frequencies(
-                frequencies[1:], output=output
-            )
+            try:
+                gain[1:] = response.get_evalresp_response_for_frequencies(
+                    frequencies[1:], output=output
+                )
+            except (ObsPyException, ValueError, TypeError, NotImplementedError) as error:
+                raise DataError(
+                    f"{nslc} is left out: its response in the inventory can't be evaluated "
+                    f"({error}); mend it, or keep the response."
+                ) from error
             self._cache[key] = _invert(gain) * _pass_band(frequencies, rate / 2)
         return self._cache[key]
+
+    def _response(self, nslc: NSLC, time_ns: int) -> Any:
+        network, station, location, channel = nslc
+        time = to_utc(time_ns)
+        try:
+            return self.inventory.get_response(f"{network}.{station}.{location}.{channel}", time)
+        except Exception as error:  # ObsPy raises nothing more special
+            raise DataError(
+                f"{nslc} is left out: the inventory has no response for it at {time}; add one, "
+                "or keep the response."
+            ) from error
 
 
 def _invert(gain: Complexes) -> Complexes:

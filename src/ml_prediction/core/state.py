@@ -1,10 +1,14 @@
-"""Snapshots: nested plain values and arrays to bytes and back, without pickle."""
+"""Snapshots: nested plain values and arrays to bytes and back, without pickle.
+
+A snapshot is a line that names the format, the SHA-256 of the rest, and the rest: an npz archive
+with the arrays, and the plain values as JSON.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,8 @@ import numpy as np
 from ml_prediction.errors import DataError
 
 _ARRAY = "__array__"
+_MAGIC = b"ml_prediction snapshot 1\n"
+_BODY = len(_MAGIC) + hashlib.sha256().digest_size
 
 
 def to_bytes(state: Any) -> bytes:
@@ -34,7 +40,8 @@ def to_bytes(state: Any) -> bytes:
     buffer = io.BytesIO()
     named = {str(number): array for number, array in enumerate(arrays)}
     np.savez(buffer, allow_pickle=False, state=np.frombuffer(text, dtype=np.uint8), **named)
-    return buffer.getvalue()
+    body = buffer.getvalue()
+    return _MAGIC + hashlib.sha256(body).digest() + body
 
 
 def from_bytes(data: bytes) -> Any:
@@ -45,13 +52,12 @@ def from_bytes(data: bytes) -> Any:
     DataError
         If the bytes are damaged or something else.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        text = arrays.pop("state").tobytes().decode()
-        state = json.loads(text)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError("This is not a snapshot of a pipeline, or it is damaged.") from error
+    body = data[_BODY:]
+    if data[:_BODY] != _MAGIC + hashlib.sha256(body).digest():
+        raise DataError("This is not a snapshot of a pipeline, or it is damaged; start without it.")
+    with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    state = json.loads(arrays.pop("state").tobytes().decode())
 
     def restored(value: Any) -> Any:
         if isinstance(value, dict):

@@ -18,7 +18,8 @@ class Trigger:
     Attributes
     ----------
     onset, end
-        Index of the first sample above the threshold, and of the last above half of it.
+        Index of the first sample at or above the threshold, and of the last at or above half of
+        it.
     peak
         Index of the highest sample, the first of equals.
     around
@@ -112,7 +113,7 @@ class TriggerTrack:
         live = self._values[self.scan - self._start :]
         base = self.scan
         with np.errstate(invalid="ignore"):
-            above, high = live > self._off, live > self._on
+            above, high = live >= self._off, live >= self._on
         if self._muted:
             quiet = np.flatnonzero(~above)
             above[: quiet[0] if len(quiet) else len(above)] = False

@@ -52,7 +52,7 @@ class Skipped:
     reason
         Why.
     mask
-        Shape (sample,) of a single skipped window: where some component is valid. None where
+        Shape (sample,) of a single skipped window: where some component was recorded. None where
         the windows hold no data at all.
     """
 
