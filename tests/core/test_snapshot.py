@@ -69,12 +69,15 @@ def test_runs_joined_by_snapshots_equal_one_run(
     assert_same(whole, run_in_parts(fake_model(), pushes, cuts, **options))
 
 
-def test_a_snapshot_before_every_push_changes_nothing() -> None:
+@pytest.mark.parametrize(("rate", "longest"), [(100.0, 300), (200.0, 20)])
+def test_a_snapshot_before_every_push_changes_nothing(rate: float, longest: int) -> None:
     rng = np.random.default_rng(3)
-    packets = three_components(rng, 40.0)
-    pushes = arrivals(cut(packets, rng, longest=400), rng)
+    packets = three_components(rng, 3.5, rate)
+    pushes = arrivals(cut(packets, rng, longest=longest), rng)
+    whole = run(fake_model(), pushes)
+    assert whole.picks
     everywhere = run_in_parts(fake_model(), pushes, list(range(len(pushes))))
-    assert_same(run(fake_model(), pushes), everywhere)
+    assert_same(whole, everywhere)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -9,7 +9,7 @@ the samples and their times alone, never on how they were cut or in which order 
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -153,7 +153,9 @@ class Channel:
 
     def offset_changes(self, start: int, stop: int) -> list[int]:
         """Indices strictly inside a range at which a segment starts."""
-        return [first for first, _, _ in self._spans if start < first < stop]
+        begin = bisect_right(self._spans, start, key=lambda span: span[0])
+        end = bisect_left(self._spans, stop, key=lambda span: span[0])
+        return [first for first, _, _ in self._spans[begin:end]]
 
     def release(self, index: int) -> None:
         """Forget samples before ``index``."""
