@@ -150,7 +150,9 @@ def cut(
             stop = min(len(packet), start + size)
             pieces.append(packet.slice(start, stop))
             if rng.random() < repeats:
-                pieces.append(packet.slice(max(0, stop - int(rng.integers(1, 500))), stop))
+                pieces.append(
+                    packet.slice(max(0, stop - int(rng.integers(1, min(longest, 500)))), stop)
+                )
             start = stop
     return pieces
 

@@ -270,8 +270,7 @@ def test_memory_for_many_gaps_is_small() -> None:
 def check_accounts(outcome: Outcome, pushed: int, conflicts: int = 0) -> None:
     """One component at the model's rate: every sample is used or counted under a reason.
 
-    Interpolated samples come on top: 1 to 20 for every short gap, and one for a slip. A lone
-    sample is constant over its window, and so noted as flat.
+    Interpolated samples come on top: 1 to 20 for every short gap, and one for a slip.
     """
     summary = outcome.summary
     values = [v for _, v in joined(outcome.fragments).values()]
@@ -280,8 +279,7 @@ def check_accounts(outcome: Outcome, pushed: int, conflicts: int = 0) -> None:
     assert summary.samples == pushed
     extra = used + refused + conflicts - pushed
     slips, gaps = summary.notes["slip"], summary.notes["short gap"]
-    flat = summary.notes["flat component"]
-    assert gaps - slips - flat <= extra <= 20 * gaps + slips
+    assert gaps - slips <= extra <= 20 * gaps + slips
     empty = sum(int(np.isnan(v).any(axis=0).sum()) for v in values)
     counted = sum(n for key, n in summary.skipped.items() if key.startswith("probabilities: "))
     assert empty == counted

@@ -299,6 +299,23 @@ def test_the_sub_sample_offset_of_the_channel_is_given_back() -> None:
     np.testing.assert_allclose(moves, 0.004, atol=1e-6)
 
 
+@pytest.mark.parametrize("offset_us", [0, 5000, 7400, 7500])
+def test_rounded_header_times_move_no_sample(offset_us: int) -> None:
+    rng = np.random.default_rng(10)
+    whole = [
+        replace(p, start_ns=p.start_ns + offset_us * 1000) for p in three_components(rng, 20.0)
+    ]
+    pieces = cut(whole, rng, longest=300, repeats=0.0)
+    first = {p.start_ns for p in whole}
+    pieces = [
+        p if p.start_ns in first else replace(p, start_ns=p.start_ns + round(rng.normal(0, 1e5)))
+        for p in pieces
+    ]
+    outcome = run(fake_model(), [pieces])
+    assert outcome.summary.notes["slip"] == 0
+    assert_same(run(fake_model(), [whole]), outcome)
+
+
 def test_windows_start_on_the_absolute_grid() -> None:
     rng = np.random.default_rng(7)
     (packet,) = three_components(rng, 20.0, start_ns=START_NS + 1_230_000_000, letters="Z")

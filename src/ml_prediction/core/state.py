@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_prediction.errors import DataError
+from ml_prediction.errors import DataError, InternalError
 
 _ARRAY = "__array__"
 _MAGIC = b"ml_prediction snapshot 1\n"
@@ -26,6 +26,10 @@ def to_bytes(state: Any) -> bytes:
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.ndarray):
+            if value.dtype.hasobject:
+                raise InternalError(
+                    "A snapshot may not hold Python objects: they would be pickled."
+                )
             arrays.append(value)
             return {_ARRAY: len(arrays) - 1}
         if isinstance(value, np.generic):
@@ -39,7 +43,7 @@ def to_bytes(state: Any) -> bytes:
     text = json.dumps(plain(state)).encode()
     buffer = io.BytesIO()
     named = {str(number): array for number, array in enumerate(arrays)}
-    np.savez(buffer, allow_pickle=False, state=np.frombuffer(text, dtype=np.uint8), **named)
+    np.savez(buffer, state=np.frombuffer(text, dtype=np.uint8), **named)
     body = buffer.getvalue()
     return _MAGIC + hashlib.sha256(body).digest() + body
 

@@ -65,7 +65,9 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     old_pictures = _pictures_of_earlier_run(folder.path)
     with folder, TemporaryDirectory(prefix=".scratch-", dir=folder.path) as scratch:
         share = Share(config, run_id, Path(scratch), _read_inventory(config.inventory))
-        model = load_model(config.model, config.weights, device=config.device)
+        model = load_model(
+            config.model, config.weights, device=config.device, threads=config.threads
+        )
         source = open_files(
             inputs, channels=config.channels, starttime=config.start, endtime=config.end
         )

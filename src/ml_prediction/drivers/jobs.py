@@ -69,7 +69,7 @@ def run_jobs(
     """
     # Spawned, not forked: a fork of a process in which torch has threads may hang.
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // len(parts))
+    threads = share.config.threads or max(1, (os.cpu_count() or 1) // len(parts))
     tasks = [_Task(i, tuple(inputs), part, _own(share, i), threads) for i, part in enumerate(parts)]
     return _supervise(context, tasks, progress)
 

@@ -22,6 +22,12 @@ class RunConfig(FrozenConfig):
         "original", description="Trained weights: a name, or the path of SeisBench's .pt or .json."
     )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or mps.")
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="CPU threads of the model in each process; if not set, all that there are, "
+        "shared by the jobs.",
+        examples=[2],
+    )
     out: str = Field("picks", description="Folder that the results go to.")
     overwrite: bool = Field(
         False, description="Replace the results of an earlier run in that folder."
