@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from ml_prediction.config import PipelineConfig
+    from ml_prediction.core.packets import Packet
     from ml_prediction.core.pipeline import Pipeline, Result
     from ml_prediction.core.results import Detection, Pick
     from ml_prediction.core.run import pick
@@ -28,15 +29,19 @@ if TYPE_CHECKING:
         MLPredictionError,
     )
     from ml_prediction.models import load_model
+    from ml_prediction.util.codes import NSLC, Instrument
 
 __version__: Final = "0.1.0"
 
 __all__ = [
+    "NSLC",
     "ConfigurationError",
     "DataError",
     "Detection",
+    "Instrument",
     "InternalError",
     "MLPredictionError",
+    "Packet",
     "Pick",
     "Pipeline",
     "PipelineConfig",
@@ -50,8 +55,11 @@ _HOMES: Final = {
     "ConfigurationError": "errors",
     "DataError": "errors",
     "Detection": "core.results",
+    "Instrument": "util.codes",
     "InternalError": "errors",
     "MLPredictionError": "errors",
+    "NSLC": "util.codes",
+    "Packet": "core.packets",
     "Pick": "core.results",
     "Pipeline": "core.pipeline",
     "PipelineConfig": "config",

@@ -387,7 +387,7 @@ def test_each_segment_has_its_own_offset_and_gaps_have_none() -> None:
     assert channel.offset_ns(BEGIN + 1050) is None
     assert channel.offset_ns(BEGIN + 1100) == 5_000_000
     assert channel.offset_ns(BEGIN + 2100) is None
-    assert channel.offset_changes(BEGIN, BEGIN + 2100) == [BEGIN + 1100]
+    assert channel.offset_changes(BEGIN, BEGIN + 2100) == [BEGIN + 1000, BEGIN + 1100]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 
 from ml_prediction.core import filters
-from ml_prediction.core.grid import index_from, index_of, phase_of, samples_in, time_of
+from ml_prediction.core.grid import (
+    index_from,
+    index_of,
+    phase_of,
+    samples_in,
+    samples_until_slip,
+    time_of,
+)
 from ml_prediction.core.history import Flags, Floats, History
 from ml_prediction.core.pending import Pending, Piece, split_valid
 from ml_prediction.core.resampling import Phase, make_resampler
@@ -87,6 +94,7 @@ class Channel:
         self._segment: _Segment | None = None
         self._history = History()
         self._floor = -FOREVER  # outputs below were declared settled
+        self.born: int | None = None  # first output ever
         self._closed_ns = -FOREVER  # what lies before, and in no segment, stays missing
         self._spans: list[list[int]] = []  # first, stop, offset in ns of segments' outputs
         self._warned = False
@@ -152,10 +160,11 @@ class Channel:
         return None if span is None or not span[0] <= index < span[1] else span[2]
 
     def offset_changes(self, start: int, stop: int) -> list[int]:
-        """Indices strictly inside a range at which a segment starts."""
-        begin = bisect_right(self._spans, start, key=lambda span: span[0])
+        """Indices strictly inside a range at which a segment starts or ends."""
+        begin = bisect_right(self._spans, start, key=lambda span: span[1])
         end = bisect_left(self._spans, stop, key=lambda span: span[0])
-        return [first for first, _, _ in self._spans[begin:end]]
+        edges = {edge for span in self._spans[begin:end] for edge in span[:2]}
+        return sorted(edge for edge in edges if start < edge < stop)
 
     def release(self, index: int) -> None:
         """Forget samples before ``index``."""
@@ -211,6 +220,10 @@ class Channel:
                 self._close()
                 return True
         self._pending.take()
+        if head.header is not None:
+            steady = samples_until_slip(head.start_ns, segment.rate, segment.phase, head.header)
+            self._put_back(head.cut(steady))
+            head = head.cut(0, steady)
         known = min(max(segment.settled - index, 0), len(head))
         self._count_known(segment, head, known)
         self._append(segment, index + known, head.cut(known), target)
@@ -363,6 +376,7 @@ class Channel:
 
     def _store(self, segment: _Segment, start: int, block: Floats) -> None:
         if segment.state is None:  # the segment begins here
+            self.born = start if self.born is None else self.born
             self._spans.append([start, start, time_of(0, segment.rate, segment.phase)])
             segment.state = np.zeros((0, 2))
             if self._sections is not None:
@@ -391,6 +405,7 @@ class Channel:
             "history": self._history.snapshot(),
             "floor": self._floor,
             "closed_ns": self._closed_ns,
+            "born": self.born,
             "spans": [list(span) for span in self._spans],
             "warned": self._warned,
         }
@@ -402,6 +417,7 @@ class Channel:
         self._history.restore(state["history"])
         self._floor = state["floor"]
         self._closed_ns = state["closed_ns"]
+        self.born = state["born"]
         self._spans = [list(span) for span in state["spans"]]
         self._warned = state["warned"]
 

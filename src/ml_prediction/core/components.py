@@ -15,14 +15,15 @@ class Orientation:
     Attributes
     ----------
     slots
-        Channel code for each component letter of the model, e.g. ``{"N": "HH1"}``.
+        Channel codes that can be each component letter of the model, best first, e.g.
+        ``{"N": ("HHN", "HH1")}``: sensors are renamed.
     unused
         Channel codes that find no place.
     assumed
         Whether the vertical of a 1/2/3 set had to be guessed.
     """
 
-    slots: Mapping[str, str]
+    slots: Mapping[str, tuple[str, ...]]
     unused: tuple[str, ...]
     assumed: bool
 
@@ -30,7 +31,7 @@ class Orientation:
 def assign(
     channels: Iterable[tuple[str, str]], components: str, dips: Mapping[str, float]
 ) -> Orientation:
-    """Find the channel for each of the model's components.
+    """Find the channels that can be each of the model's components.
 
     Parameters
     ----------
@@ -47,18 +48,16 @@ def assign(
         1 and 2 stand in for N and E. In a set of 1, 2 and 3 the one that dips more than 60
         degrees is the vertical; without metadata that is 1.
     """
-    by_letter: dict[str, str] = {}
-    unused = []
+    by_letter: dict[str, list[str]] = {}
     for code, letter in sorted(channels):
-        if by_letter.setdefault(letter, code) != code:
-            unused.append(code)
-    stand_ins = {"N": "1", "E": "2"}
+        by_letter.setdefault(letter, []).append(code)
+    stand_ins = {"N": "1", "E": "2", "1": "N", "2": "E"}
     assumed = False
     if "Z" not in by_letter and "3" in by_letter:
         steep = [
             letter
             for letter in "123"
-            if letter in by_letter and abs(dips.get(by_letter[letter], 0.0)) > VERTICAL_DIP
+            if any(abs(dips.get(code, 0.0)) > VERTICAL_DIP for code in by_letter.get(letter, ()))
         ]
         assumed = not steep
         vertical = steep[0] if steep else ("1" if "1" in by_letter else "3")
@@ -66,8 +65,9 @@ def assign(
         stand_ins = {"Z": vertical, "N": level[0], "E": level[1]}
     slots = {}
     for component in components:
-        letter = component if component in by_letter else stand_ins.get(component, "")
-        if letter in by_letter:
-            slots[component] = by_letter[letter]
-    unused += [code for code in by_letter.values() if code not in slots.values()]
+        codes = [*by_letter.get(component, ()), *by_letter.get(stand_ins.get(component, ""), ())]
+        if codes:
+            slots[component] = tuple(codes)
+    used = {code for codes in slots.values() for code in codes}
+    unused = {code for codes in by_letter.values() for code in codes} - used
     return Orientation(slots, tuple(sorted(unused)), assumed)

@@ -30,6 +30,7 @@ FIT_HALF = 0.25  # seconds of the peak on each side that are fitted
 FARTHEST_CENTRE = 0.1  # seconds between peak and fitted centre
 LONGEST = {"P": 10.0, "S": 10.0, "Detection": 300.0}  # seconds
 LINK = 2.0  # seconds around a detection in which a pick belongs to it
+WORST_QUALITY = 4
 COVERAGE = 2.0  # seconds on each side of a pick
 LOOK_AHEAD = COVERAGE + FARTHEST_CENTRE + 0.02  # seconds of data after a peak that it needs
 LOOK_BACK = 5.0 + FARTHEST_CENTRE + 0.1  # seconds of data before a peak that it needs
@@ -48,8 +49,8 @@ class Waveforms(Protocol):
         """Samples and validity; None without that component."""
         ...
 
-    def code(self, instrument: Instrument, component: str) -> str | None:
-        """Channel code of a component."""
+    def code(self, instrument: Instrument, component: str, index: int) -> str | None:
+        """Channel code of a component around a sample."""
         ...
 
     def offset_ns(self, instrument: Instrument, index: int) -> int:
@@ -251,10 +252,10 @@ class FeatureExtractor:
         mu, width = float(fit.mu[row]), float(fit.width[row])
         fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE
         shift = mu if fit_ok else 0.0
-        sigma = self._spec.sigma_scale.get(phase, 1.0) * width
+        sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, 1 / (math.sqrt(12) * rate))
         index = trigger.peak + round(shift * rate)
         spread = max(1, round(min(sigma, 0.2) * rate))
-        letter = self._letter(instrument, phase)
+        letter = self._letter(instrument, phase, index)
         level = NOTHING
         polarity: Polarity = "unknown"
         confidence = 0.0
@@ -265,7 +266,7 @@ class FeatureExtractor:
             level = measure_level(*data, index - first, rate)
             if phase == "P" and letter == "Z":
                 polarity, confidence = measure_polarity(data[0], level, index - first, spread, rate)
-        code = self._waveforms.code(instrument, letter) or instrument.prefix
+        code = self._waveforms.code(instrument, letter, index) or instrument.prefix
         nslc = NSLC(*instrument[:3], code)
         physical, unit = self._physical(instrument, letter, nslc, index)
         mu_error = math.sqrt(max(float(fit.covariance[row, 1, 1]), 0.0))
@@ -276,7 +277,7 @@ class FeatureExtractor:
             sigma=sigma,
             probability=trigger.probability,
             scale=float(fit.scale[row]),
-            quality=sum(sigma > limit for limit in self._quality),
+            quality=sum(sigma > limit for limit in self._quality) if fit_ok else WORST_QUALITY,
             onset=self._time(instrument, trigger.onset),
             end=self._time(instrument, trigger.end),
             misfit=float(fit.misfit[row]),
@@ -302,10 +303,10 @@ class FeatureExtractor:
             amplitude_unit=unit,
         )
 
-    def _letter(self, instrument: Instrument, phase: str) -> str:
+    def _letter(self, instrument: Instrument, phase: str, index: int) -> str:
         """Component that a pick is put on: Z for P, N for S, or what exists."""
         order = "ZNE" if phase == "P" else "NEZ"
-        present = [c for c in self._spec.components if self._waveforms.code(instrument, c)]
+        present = [c for c in self._spec.components if self._waveforms.code(instrument, c, index)]
         return min(present, key=lambda c: (order + c).index(c), default=order[0])
 
     def _coverage(self, instrument: Instrument, index: int) -> float:
@@ -346,6 +347,8 @@ class FeatureExtractor:
         """Detections that no coming pick can belong to any more."""
         track = self._tracks[instrument]
         if not track.detected:
+            oldest = self.linked_until(instrument)
+            track.picked = [item for item in track.picked if item[0] >= oldest]
             return []
         link = self._samples(LINK)
         still_open = [trigger.onset for _, trigger in track.waiting]
@@ -368,9 +371,6 @@ class FeatureExtractor:
             ]
             results.append(self._detection(instrument, trigger, [i for _, i in sorted(claimed)]))
             del track.detected[0]
-        if not track.detected:
-            oldest = min(track.triggers["Detection"].scan, track.final) - link
-            track.picked = [item for item in track.picked if item[0] >= oldest]
         self._summary.detections += len(results)
         return results
 

@@ -81,6 +81,18 @@ def index_from(time_ns: int, rate: Fraction, phase: int = 0) -> int:
     return whole - (phase * unit - 100 * rest) // (100 * unit)
 
 
+def samples_until_slip(time_ns: int, rate: Fraction, phase: int, header: float) -> int:
+    """How many samples from a time on get indices in a row, if they come at another rate.
+
+    A sample belongs to the index nearest to its own time, wherever its packet begins; so a
+    header of 100.004 Hz on a grid of 100 Hz slips at the same samples however it is cut.
+    """
+    whole, rest, unit = _position(time_ns, rate)
+    offset = rest / unit - phase / 100 - (index_of(time_ns, rate, phase) - whole)
+    drift = float(rate) / header - 1
+    return max(1, math.ceil(((0.5 if drift > 0 else -0.5) - offset) / drift))
+
+
 def time_of(index: int, rate: Fraction, phase: int = 0) -> int:
     """Time of a sample in nanoseconds, rounded to the nearest."""
     numerator = (100 * index + phase) * NANOSECONDS * rate.denominator

@@ -11,7 +11,10 @@ import numpy as np
 from ml_prediction.core.grid import HIGHEST_RATE, LOWEST_RATE, grid_rate, same_rate
 from ml_prediction.core.packets import Packet, runs
 from ml_prediction.core.pending import Piece
+from ml_prediction.util.times import NANOSECONDS
 
+YEAR_NS = 31_556_952 * NANOSECONDS
+EARLIEST_NS, LATEST_NS = -70 * YEAR_NS, 130 * YEAR_NS
 STAND_INS = frozenset("123")  # component letters that may stand for Z, N and E
 
 
@@ -31,6 +34,10 @@ class Refusal:
     explanation: str = ""
 
 
+UNDECLARED = Refusal(
+    "undeclared channel",
+    "other channels of its instrument are declared (expected channels or inventory), but not it",
+)
 NO_PLACE = Refusal("unused channel", "another channel of the instrument has its component")
 
 
@@ -50,10 +57,12 @@ def check(
     known
         Rate of the channel's earlier packets; headers that mean it keep it.
     """
-    if len(packet) == 0:
+    if packet.samples.size == 0:
         return Refusal("empty")
     if packet.samples.ndim != 1 or packet.samples.dtype.kind not in "iufb":
         return Refusal("not numeric", f"samples of type {packet.samples.dtype} are no waveform")
+    if not EARLIEST_NS <= packet.start_ns <= LATEST_NS:
+        return Refusal("absurd time", "its time is not within 1900 to 2100; mend its header")
     component = packet.nslc.component
     if component not in {*STAND_INS, *components}:
         return Refusal(
@@ -74,7 +83,8 @@ def check(
 
 def finite_pieces(packet: Packet, rate: Fraction) -> Iterator[Piece]:
     """Stretches of a packet without NaN or infinity."""
-    piece = Piece(packet.start_ns, rate, packet.samples)
+    header = None if packet.sampling_rate == float(rate) else packet.sampling_rate
+    piece = Piece(packet.start_ns, rate, packet.samples, header=header)
     finite = np.isfinite(packet.samples)
     if finite.all():
         yield piece

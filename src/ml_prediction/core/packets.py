@@ -91,6 +91,9 @@ def packets_from_trace(trace: Trace) -> Iterator[Packet]:
     if not np.any(mask):
         yield whole
         return
+    if np.all(mask):
+        yield whole.slice(0, 0)
+        return
     for start, stop in runs(~np.broadcast_to(mask, data.shape)):
         yield whole.slice(start, stop)
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core.grid import index_of
-from ml_prediction.core.packets import runs
 from ml_prediction.util.times import NANOSECONDS
 
 Flags = npt.NDArray[np.bool_]
@@ -31,18 +30,23 @@ class Piece:
         Shape (sample,).
     bad
         Where different values have arrived for the same sample; None where nowhere.
+    header
+        Rate in Hz as the packet's header has it, where that is not quite the grid's.
     """
 
     start_ns: int
     rate: Fraction
     samples: npt.NDArray[Any]
     bad: Flags | None = None
+    header: float | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def sample_ns(self, index: int) -> int:
-        """Time of a sample, by the grid's rate."""
+        """Time of a sample, by the header's rate."""
+        if self.header is not None:
+            return self.start_ns + round(index * NANOSECONDS / self.header)
         step = NANOSECONDS * self.rate.denominator
         return self.start_ns + (2 * index * step + self.rate.numerator) // (2 * self.rate.numerator)
 
@@ -59,6 +63,7 @@ class Piece:
             self.rate,
             self.samples[here],
             None if self.bad is None else self.bad[here],
+            self.header,
         )
 
 
@@ -103,6 +108,7 @@ class Pending:
                 "rate": [p.rate.numerator, p.rate.denominator],
                 "samples": np.array(p.samples),
                 "bad": p.bad,
+                "header": p.header,
             }
             for _, _, p in sorted(self._heap)
         ]
@@ -111,7 +117,8 @@ class Pending:
         """Take over a snapshot's state."""
         self._heap = []
         for s in state:
-            self.add(Piece(s["start_ns"], Fraction(*s["rate"]), s["samples"], s["bad"]))
+            rate = Fraction(*s["rate"])
+            self.add(Piece(s["start_ns"], rate, s["samples"], s["bad"], s["header"]))
 
     def untangle(self, phase: int) -> Overlap | None:
         """Make the earliest piece free of overlaps with the next one.
@@ -154,10 +161,8 @@ class Pending:
             return Overlap(slips=1) if differs[0] else Overlap(duplicates=1)
         bad = differs | _flags(tail)[:common] | _flags(other)[:common]
         longer = tail if len(tail) >= len(other) else replace(other, start_ns=tail.start_ns)
-        flags = _flags(longer).copy()
-        flags[:common] = bad
-        merged = replace(longer, bad=flags if flags.any() else None)
-        self._put(head.cut(0, offset), merged)
+        merged = replace(longer.cut(0, common), bad=bad if bad.any() else None)
+        self._put(head.cut(0, offset), merged, longer.cut(common))
         conflicts = int(differs.sum())
         return Overlap(duplicates=common - conflicts, disagreements=conflicts)
 
@@ -186,10 +191,12 @@ def split_valid(piece: Piece) -> tuple[Piece, int, Piece | None]:
     """
     if piece.bad is None:
         return piece, 0, None
-    good = runs(~piece.bad)
-    if not good:
+    start = int(piece.bad.argmin())  # these searches end at the first hit, and need no more
+    if piece.bad[start]:
         return piece.cut(0, 0), len(piece), None
-    start, stop = good[0]
+    stop = start + int(piece.bad[start:].argmax())
+    if stop == start:
+        stop = len(piece)
     first = replace(piece.cut(start, stop), bad=None)
     return first, start, piece.cut(stop) if stop < len(piece) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,15 +147,24 @@ class Pipeline:
                 raise ConfigurationError(
                     f"Threshold for {label!r}, but the model picks only {', '.join(sorted(known))}."
                 )
-        self.summary = Summary()
-        self._watch = Stopwatch(self.summary.seconds, clock)
+        self._summaries = [Summary() for _ in models]
+        self._watch = Stopwatch(self._summaries[0].seconds, clock)
         channels = _expected(expected, inventory)
         self._lanes = [
             Lane(item, self.config, channels, inventory, run_id, summary)
-            for item, summary in zip(
-                models, [self.summary, *(Summary() for _ in models[1:])], strict=True
-            )
+            for item, summary in zip(models, self._summaries, strict=True)
         ]
+        self._declared = sorted(map(str, channels))
+
+    @property
+    def summary(self) -> Summary:
+        """Running totals, over all models. A restored pipeline counts from its restart on."""
+        if len(self._summaries) == 1:
+            return self._summaries[0]
+        total = copy.deepcopy(self._summaries[0])
+        for summary in self._summaries[1:]:
+            total.absorb(summary)
+        return total
 
     def push(self, traces: Iterable[Trace | Packet]) -> Result:
         """Take packets, all of them at the same moment, and return what became final.
@@ -287,9 +297,10 @@ class Pipeline:
         )
 
     def _identity(self) -> list[str]:
-        """What a snapshot depends on: the settings, and the models but for library versions."""
+        """What a snapshot depends on: settings, channels, and models but for their versions."""
         specs = [replace(lane.model.spec, versions={}, origin="") for lane in self._lanes]
-        return [self.config.hash, hashlib.sha256(repr(specs).encode()).hexdigest()]
+        text = repr((specs, self._declared))
+        return [self.config.hash, hashlib.sha256(text.encode()).hexdigest()]
 
 
 def _packets(traces: Iterable[Trace | Packet]) -> list[Packet]:

@@ -139,7 +139,8 @@ class Stacker:
             track.next_index += 1
         # a sample is final once no window that may cover it is missing, and the guard at it is
         known = (track.next_index - 1) * self._stride + self._length
-        final = track.next_index * self._stride + self._length - self._horizon
+        first_used = max(self._blinding[0], self._length - self._horizon)
+        final = track.next_index * self._stride + first_used
         final = min(final, known - self._guard)
         if open_end:
             end = track.start if track.last_valid is None else track.last_valid + 1

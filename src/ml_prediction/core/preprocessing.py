@@ -17,7 +17,7 @@ from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.components import Orientation, assign
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Flags, Floats
-from ml_prediction.core.intake import NO_PLACE, Refusal, check, finite_pieces
+from ml_prediction.core.intake import NO_PLACE, UNDECLARED, Refusal, check, finite_pieces
 from ml_prediction.core.lateness import Accepted, split_late
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.resampling import Phase
@@ -41,7 +41,6 @@ class _Station:
     channels: dict[str, Channel] = field(default_factory=dict)
     rates: dict[str, Fraction] = field(default_factory=dict)
     accepted: dict[str, Accepted] = field(default_factory=dict)
-    orientation: Orientation = field(default_factory=lambda: Orientation({}, (), False))
     watermark_ns: int = -FOREVER
     next_index: int | None = None
     due_ns: int = -FOREVER  # no window can close before the watermark is here
@@ -74,8 +73,8 @@ class Preprocessor:
     resampling
         Phase of the anti-alias filter.
     expected
-        Channels that are known to come. Instruments without any are expected to have all of
-        the model's components.
+        Channels that are known to come; an instrument of which one is declared has no others.
+        Instruments without any are expected to have all of the model's components.
     response
         Removes the instrument response from windows; None keeps counts.
     dips
@@ -113,9 +112,13 @@ class Preprocessor:
         self._keep = keep
         self._explained: set[tuple[NSLC, str]] = set()
         self._stations: dict[Instrument, _Station] = {}
-        self._expected: dict[Instrument, set[str]] = {}
+        self._orientations: dict[tuple[Instrument, frozenset[str]], Orientation] = {}
+        self._assumed: set[Instrument] = set()
+        self._told: set[Instrument] = set()
+        self._expected: dict[Instrument, frozenset[str]] = {}
         for nslc in expected:
-            self._expected.setdefault(nslc.instrument, set()).add(nslc.channel)
+            known = self._expected.get(nslc.instrument, frozenset())
+            self._expected[nslc.instrument] = known | {nslc.channel}
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
@@ -143,7 +146,7 @@ class Preprocessor:
         marks: dict[Instrument, int] = {}
         for packet in packets:
             self.summary.packets += 1
-            self.summary.samples += len(packet)
+            self.summary.samples += packet.samples.size
             newest = self._take(packet, late)
             if newest is not None:
                 instrument = packet.nslc.instrument
@@ -186,20 +189,24 @@ class Preprocessor:
         self, instrument: Instrument, component: str, start: int, stop: int
     ) -> tuple[Floats, Flags] | None:
         """Resampled, unfiltered samples and their validity; None without that component."""
-        channel = self._channel(instrument, component)
-        return None if channel is None else channel.read_unfiltered(start, stop)
+        found = [
+            c.read_unfiltered(start, stop) for c in self._channels(instrument, component, stop)
+        ]
+        return max(found, key=lambda item: item[1].sum(), default=None)
 
-    def code(self, instrument: Instrument, component: str) -> str | None:
-        """Channel code of a component; None where there is none."""
-        return self._stations[instrument].orientation.slots.get(component)
+    def code(self, instrument: Instrument, component: str, index: int) -> str | None:
+        """Channel code of a component around a sample; None where there is none."""
+        channels = self._channels(instrument, component, index + 1)
+        here = [c for c in channels if c.offset_ns(index) is not None]
+        return (here or channels)[0].nslc.channel if channels else None
 
     def offset_ns(self, instrument: Instrument, index: int) -> int:
         """Sub-sample offset from the grid, of the first present of Z, N and E."""
         for component in _by_priority(self.spec.components):
-            channel = self._channel(instrument, component)
-            offset = None if channel is None else channel.offset_ns(index)
-            if offset is not None:
-                return offset
+            for channel in self._channels(instrument, component, index + 1):
+                offset = channel.offset_ns(index)
+                if offset is not None:
+                    return offset
         return 0
 
     def offset_changes(self, instrument: Instrument, start: int, stop: int) -> list[int]:
@@ -227,10 +234,13 @@ class Preprocessor:
         if isinstance(rate, Refusal):
             self._refuse(packet, rate)
             return None
-        station = self._stations.setdefault(nslc.instrument, _Station())
-        if nslc.channel not in station.channels and not self._meet(nslc, station):
-            self._refuse(packet, NO_PLACE)
+        refusal = self._place(nslc)
+        if refusal is not None:
+            self._refuse(packet, refusal)
             return None
+        station = self._stations.setdefault(nslc.instrument, _Station())
+        if nslc.channel not in station.channels:
+            self._meet(nslc, station)
         station.rates[nslc.channel] = rate
         newest = None
         unused = len(packet)
@@ -250,18 +260,27 @@ class Preprocessor:
         summary.skip("samples", "not finite", unused, nslc)
         return newest
 
-    def _meet(self, nslc: NSLC, station: _Station) -> bool:
-        """Make room for a channel that is new; False if it has no place in the instrument."""
+    def _place(self, nslc: NSLC) -> Refusal | None:
+        """Why a channel has no place in its instrument; None if it has."""
         instrument = nslc.instrument
-        known = {*station.channels, nslc.channel}
-        orientation = self._orient(instrument, known)
+        declared = self._expected.get(instrument)
+        if declared is not None:
+            if nslc.channel not in declared:
+                return UNDECLARED
+            codes = declared
+        else:
+            station = self._stations.get(instrument)
+            codes = frozenset(station.channels if station else ()) | {nslc.channel}
+        orientation = self._orient(instrument, codes)
         if nslc.channel in orientation.unused:
-            return False
-        for code in orientation.unused:  # another channel took its place
-            if station.channels.pop(code, None) is not None:
-                self.summary.note("channel replaced", 1, NSLC(*instrument[:3], code))
-        if orientation.assumed and not station.orientation.assumed:
+            return NO_PLACE
+        if orientation.assumed and instrument not in self._assumed:
+            self._assumed.add(instrument)
             self.summary.note("orientation assumed", 1, instrument)
+        return None
+
+    def _meet(self, nslc: NSLC, station: _Station) -> None:
+        """Make room for a channel that is new."""
         station.channels[nslc.channel] = Channel(
             nslc,
             self._rate,
@@ -271,20 +290,38 @@ class Preprocessor:
             self.summary,
         )
         station.accepted[nslc.channel] = Accepted()
-        station.orientation = orientation
-        return True
 
-    def _orient(self, instrument: Instrument, codes: Iterable[str]) -> Orientation:
-        channels = [NSLC(*instrument[:3], code) for code in codes]
-        dips = {c.channel: self._dips[c] for c in channels if c in self._dips}
-        return assign([(c.channel, c.component) for c in channels], self.spec.components, dips)
+    def _orient(self, instrument: Instrument, codes: frozenset[str]) -> Orientation:
+        """Component slots of an instrument that has these channels."""
+        key = (instrument, codes)
+        if key not in self._orientations:
+            channels = [NSLC(*instrument[:3], code) for code in codes]
+            dips = {c.channel: self._dips[c] for c in channels if c in self._dips}
+            pairs = [(c.channel, c.component) for c in channels]
+            self._orientations[key] = assign(pairs, self.spec.components, dips)
+        return self._orientations[key]
+
+    def _channels(self, instrument: Instrument, component: str, stop: int) -> list[Channel]:
+        """Channels that can be a component, best first, of those with data before ``stop``.
+
+        What an instrument has is a matter of event time: a channel that comes later does not
+        change what its elders were before.
+        """
+        channels = self._stations[instrument].channels
+        codes = self._expected.get(instrument)
+        if codes is None:
+            codes = frozenset(
+                code for code, c in channels.items() if c.born is not None and c.born < stop
+            )
+        slot = self._orient(instrument, codes).slots.get(component, ())
+        return [channels[code] for code in slot if code in channels]
 
     def _refuse(self, packet: Packet, refusal: Refusal) -> None:
         """Count a packet that can't be used; explain it once for each channel."""
         nslc, reason = packet.nslc, refusal.reason
         if refusal.explanation:
             self._explain(nslc, reason, f"{nslc} is left out: {refusal.explanation}.")
-        if len(packet):
+        if packet.samples.size:
             self.summary.skip("samples", reason, packet.samples.size, nslc)
         else:
             self.summary.skip("packets", reason, 1, nslc)
@@ -354,26 +391,40 @@ class Preprocessor:
 
     def _advance(self, instrument: Instrument, station: _Station, target: int) -> int:
         """Settle every channel up to an index; the front of the slowest."""
-        slots = dict(station.orientation.slots)
         declared = self._expected.get(instrument)
-        expected = (
-            set(self.spec.components)
-            if declared is None
-            else set(self._orient(instrument, declared | set(station.channels)).slots)
-        )
+        codes = declared or frozenset(station.channels)
+        wanted = set(self.spec.components)
+        if declared is not None:
+            wanted = set(self._orient(instrument, declared).slots)
+        present = self._orient(instrument, frozenset(station.channels)).slots
         front = FOREVER
-        if expected - set(slots) and station.watermark_ns < FOREVER:
+        if wanted - set(present) and station.watermark_ns < FOREVER:
             waited_ns = self._lateness_ns + seconds_to_ns(PHASE_SLACK)
             front = index_from(station.watermark_ns - waited_ns, self._rate)
-        for code in slots.values():
-            front = min(front, station.channels[code].advance(target, station.watermark_ns))
+            if declared is None:
+                self._tell_undeclared(instrument, codes)
+        for channel in station.channels.values():
+            front = min(front, channel.advance(target, station.watermark_ns))
         return front
+
+    def _tell_undeclared(self, instrument: Instrument, codes: frozenset[str]) -> None:
+        """Say once why an instrument is slower than it might be."""
+        if instrument not in self._told:
+            self._told.add(instrument)
+            self.summary.note("waits for undeclared components", 1, instrument)
+            _log.info(
+                "%s: only %s so far; each window waits %g s for components that may never come. "
+                "Declare the channels (expected=..., or an inventory) and nobody waits.",
+                instrument,
+                ", ".join(sorted(codes)),
+                self._lateness_ns / 1e9,
+            )
 
     def _next_data(self, station: _Station, start: int) -> int | None:
         found = [
             index
-            for code in station.orientation.slots.values()
-            if (index := station.channels[code].next_data(start)) is not None
+            for channel in station.channels.values()
+            if (index := channel.next_data(start)) is not None
         ]
         return min(found, default=None)
 
@@ -385,8 +436,8 @@ class Preprocessor:
         parts = [self._part(instrument, letter, start, stop) for letter in letters]
         made = assemble(parts, letters, self._length, self._one_component)
         for row in made.flat if made.reason in {None, "flat"} else ():
-            code = station.orientation.slots[letters[row]]
-            self.summary.note("flat component", 1, NSLC(*instrument[:3], code))
+            channel = self._channels(instrument, letters[row], stop)[0]
+            self.summary.note("flat component", 1, channel.nslc)
         if made.reason is not None:
             self.summary.skip("windows", made.reason, 1, instrument)
             return Skipped(instrument, self.spec.id, index, index + 1, made.reason, made.recorded)
@@ -394,10 +445,16 @@ class Preprocessor:
         return _Raw(instrument, index, made.data, made.mask)
 
     def _part(self, instrument: Instrument, letter: str, start: int, stop: int) -> Component | None:
-        channel = self._channel(instrument, letter)
-        if channel is None:
+        found = [
+            (channel, *channel.read_unfiltered(start, stop))
+            for channel in self._channels(instrument, letter, stop)
+        ]
+        if not found:
             return None
-        unfiltered, valid = channel.read_unfiltered(start, stop)
+        channel, unfiltered, valid = max(found, key=lambda item: item[2].sum())
+        for other, _, also in found if len(found) > 1 else ():
+            if other is not channel and also.any():
+                self.summary.skip("windows of a channel", "another is fuller", 1, other.nslc)
         if self._response is not None and valid.any():
             try:
                 samples = self._ground_motion(channel, self._response, start, stop)
@@ -430,11 +487,6 @@ class Preprocessor:
             if fnmatch(nslc.channel, item.channels)
         ]
         return np.concatenate(sections) if sections else None
-
-    def _channel(self, instrument: Instrument, component: str) -> Channel | None:
-        station = self._stations[instrument]
-        code = station.orientation.slots.get(component)
-        return None if code is None else station.channels[code]
 
     def _forget(self, station: _Station) -> None:
         """Drop samples that neither a coming window nor a later stage needs."""

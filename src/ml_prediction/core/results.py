@@ -25,13 +25,14 @@ class Pick:
     time
         Arrival: centre (mu) of the fitted normal, or the peak where ``fit_ok`` is False.
     sigma
-        Expected timing error, one standard deviation, in seconds.
+        Expected timing error, one standard deviation, in seconds: k times the width, and not less
+        than that of rounding to a sample.
     probability
         Highest stacked probability.
     scale
         Amplitude A of the fitted normal.
     quality
-        0 (best) to 4, from sigma.
+        0 (best) to 4, from sigma; 4 where the fit is not good.
     onset, end
         First sample above the threshold, last sample above half of it.
     misfit

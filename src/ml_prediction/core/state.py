@@ -43,7 +43,7 @@ def to_bytes(state: Any) -> bytes:
     text = json.dumps(plain(state)).encode()
     buffer = io.BytesIO()
     named = {str(number): array for number, array in enumerate(arrays)}
-    np.savez(buffer, state=np.frombuffer(text, dtype=np.uint8), **named)
+    np.savez_compressed(buffer, state=np.frombuffer(text, dtype=np.uint8), **named)
     body = buffer.getvalue()
     return _MAGIC + hashlib.sha256(body).digest() + body
 

@@ -48,6 +48,16 @@ class Summary:
             self.notes[what] += count
             self.examples.setdefault(what, str(where))
 
+    def absorb(self, other: Summary) -> None:
+        """Add what another model made of the same packets."""
+        for name in ("windows", "picks", "detections"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for key, count in other.skipped.items():
+            if not key.startswith(("samples: ", "packets: ")):  # these were counted here
+                self.skipped[key] += count
+        for key, example in other.examples.items():
+            self.examples.setdefault(key, example)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
