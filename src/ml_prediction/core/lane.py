@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from obspy import Inventory
 
+from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.feature_extraction import FeatureExtractor, Provenance
 from ml_prediction.core.grid import time_of
@@ -41,6 +42,7 @@ class Lane:
         stride = config.stride or spec.stride
         blinding = config.blinding or spec.blinding
         check_windows(spec, stride, blinding, config.horizon)
+        versions = {"ml_prediction": __version__, **spec.versions}
         response = Response(inventory) if inventory and config.response == "remove" else None
         self.preprocessor = Preprocessor(
             spec,
@@ -72,7 +74,7 @@ class Lane:
             provenance=Provenance(
                 config.hash,
                 run_id,
-                "; ".join(f"{name} {version}" for name, version in spec.versions.items()),
+                "; ".join(f"{name} {version}" for name, version in versions.items()),
             ),
             summary=summary,
         )
