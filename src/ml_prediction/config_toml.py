@@ -20,7 +20,7 @@ _EXAMPLES: dict[str, Any] = {
     "stride": 3000,
     "stacking": "max",
     "blinding": [500, 500],
-    "thresholds": {"P": 0.1, "S": 0.1, "Detection": 0.1},
+    "thresholds": {"P": 0.1, "S": 0.1, "Detection": 0.3},
 }
 
 

@@ -106,6 +106,10 @@ def name_problems(problems: Sequence[Problem], err: Console) -> None:
         err.print(f"skipped: {problem.message}{more}", markup=False)
     if len(loud) > MOST_LINES:
         err.print(f"skipped: {len(loud) - MOST_LINES} more; all are in summary.json")
+    quiet = [problem.path.name for problem in problems if problem.quiet]
+    if quiet:  # a folder holds other things too: one line is enough
+        names = ", ".join(quiet[:MOST_LINES]) + (", ..." if len(quiet) > MOST_LINES else "")
+        err.print(f"skipped: no waveform data in {len(quiet)} files: {names}", markup=False)
 
 
 def show(report: Report, folder: Path, out: Console) -> None:
