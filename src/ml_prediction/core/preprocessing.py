@@ -257,6 +257,9 @@ class Preprocessor:
                 accepted.add(good.start_ns, good.stop_ns, step)
                 station.channels[nslc.channel].add(good)
                 newest = max(newest or -FOREVER, good.stop_ns - step)
+        if unused:
+            sentence = f"{nslc}: NaN or infinite samples are left out; look at how they were made."
+            self._explain(nslc, "not finite", sentence)
         summary.skip("samples", "not finite", unused, nslc)
         return newest
 
@@ -438,6 +441,10 @@ class Preprocessor:
         for row in made.flat if made.reason in {None, "flat"} else ():
             channel = self._channels(instrument, letters[row], stop)[0]
             self.summary.note("flat component", 1, channel.nslc)
+            sentence = (
+                f"{channel.nslc} is constant and not used; check sensor, cable and digitiser."
+            )
+            self._explain(channel.nslc, "flat", sentence)
         if made.reason is not None:
             self.summary.skip("windows", made.reason, 1, instrument)
             return Skipped(instrument, self.spec.id, index, index + 1, made.reason, made.recorded)
