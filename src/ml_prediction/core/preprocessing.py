@@ -14,10 +14,10 @@ import numpy as np
 from ml_prediction.core import filters
 from ml_prediction.core.assembly import Component, OneComponent, assemble
 from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
-from ml_prediction.core.components import Orientation, assign
+from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Flags, Floats
-from ml_prediction.core.intake import NO_PLACE, UNDECLARED, Refusal, check, finite_pieces
+from ml_prediction.core.intake import Refusal, check, finite_pieces
 from ml_prediction.core.lateness import Accepted, split_late
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.resampling import Phase
@@ -108,22 +108,12 @@ class Preprocessor:
         self._one_component = one_component
         self._resampling: Phase = resampling
         self._response = response
-        self._dips = dict(dips or {})
         self._keep = keep
         self._explained: set[tuple[NSLC, str]] = set()
         self._stations: dict[Instrument, _Station] = {}
-        self._orientations: dict[tuple[Instrument, frozenset[str]], Orientation] = {}
+        self._roles = ChannelRoles(spec.components, expected, dips or {})
         self._assumed: set[Instrument] = set()
         self._told: set[Instrument] = set()
-        self._expected: dict[Instrument, frozenset[str]] = {}
-        for nslc in expected:
-            known = self._expected.get(nslc.instrument, frozenset())
-            self._expected[nslc.instrument] = known | {nslc.channel}
-
-    @property
-    def instruments(self) -> tuple[Instrument, ...]:
-        """Instruments that have sent data."""
-        return tuple(self._stations)
 
     # -- in -----------------------------------------------------------------------------------
 
@@ -234,10 +224,13 @@ class Preprocessor:
         if isinstance(rate, Refusal):
             self._refuse(packet, rate)
             return None
-        refusal = self._place(nslc)
-        if refusal is not None:
-            self._refuse(packet, refusal)
+        placed = self._roles.place(nslc, frozenset(station.channels if station else ()))
+        if isinstance(placed, Refusal):
+            self._refuse(packet, placed)
             return None
+        if placed.assumed and nslc.instrument not in self._assumed:
+            self._assumed.add(nslc.instrument)
+            summary.note("orientation assumed", 1, nslc.instrument)
         station = self._stations.setdefault(nslc.instrument, _Station())
         if nslc.channel not in station.channels:
             self._meet(nslc, station)
@@ -263,25 +256,6 @@ class Preprocessor:
         summary.skip("samples", "not finite", unused, nslc)
         return newest
 
-    def _place(self, nslc: NSLC) -> Refusal | None:
-        """Why a channel has no place in its instrument; None if it has."""
-        instrument = nslc.instrument
-        declared = self._expected.get(instrument)
-        if declared is not None:
-            if nslc.channel not in declared:
-                return UNDECLARED
-            codes = declared
-        else:
-            station = self._stations.get(instrument)
-            codes = frozenset(station.channels if station else ()) | {nslc.channel}
-        orientation = self._orient(instrument, codes)
-        if nslc.channel in orientation.unused:
-            return NO_PLACE
-        if orientation.assumed and instrument not in self._assumed:
-            self._assumed.add(instrument)
-            self.summary.note("orientation assumed", 1, instrument)
-        return None
-
     def _meet(self, nslc: NSLC, station: _Station) -> None:
         """Make room for a channel that is new."""
         station.channels[nslc.channel] = Channel(
@@ -294,16 +268,6 @@ class Preprocessor:
         )
         station.accepted[nslc.channel] = Accepted()
 
-    def _orient(self, instrument: Instrument, codes: frozenset[str]) -> Orientation:
-        """Component slots of an instrument that has these channels."""
-        key = (instrument, codes)
-        if key not in self._orientations:
-            channels = [NSLC(*instrument[:3], code) for code in codes]
-            dips = {c.channel: self._dips[c] for c in channels if c in self._dips}
-            pairs = [(c.channel, c.component) for c in channels]
-            self._orientations[key] = assign(pairs, self.spec.components, dips)
-        return self._orientations[key]
-
     def _channels(self, instrument: Instrument, component: str, stop: int) -> list[Channel]:
         """Channels that can be a component, best first, of those with data before ``stop``.
 
@@ -311,12 +275,12 @@ class Preprocessor:
         change what its elders were before.
         """
         channels = self._stations[instrument].channels
-        codes = self._expected.get(instrument)
+        codes = self._roles.declared(instrument)
         if codes is None:
             codes = frozenset(
                 code for code, c in channels.items() if c.born is not None and c.born < stop
             )
-        slot = self._orient(instrument, codes).slots.get(component, ())
+        slot = self._roles.orient(instrument, codes).slots.get(component, ())
         return [channels[code] for code in slot if code in channels]
 
     def _refuse(self, packet: Packet, refusal: Refusal) -> None:
@@ -394,18 +358,13 @@ class Preprocessor:
 
     def _advance(self, instrument: Instrument, station: _Station, target: int) -> int:
         """Settle every channel up to an index; the front of the slowest."""
-        declared = self._expected.get(instrument)
-        codes = declared or frozenset(station.channels)
-        wanted = set(self.spec.components)
-        if declared is not None:
-            wanted = set(self._orient(instrument, declared).slots)
-        present = self._orient(instrument, frozenset(station.channels)).slots
+        seen = frozenset(station.channels)
         front = FOREVER
-        if wanted - set(present) and station.watermark_ns < FOREVER:
+        if station.watermark_ns < FOREVER and self._roles.missing(instrument, seen):
             waited_ns = self._lateness_ns + seconds_to_ns(PHASE_SLACK)
             front = index_from(station.watermark_ns - waited_ns, self._rate)
-            if declared is None:
-                self._tell_undeclared(instrument, codes)
+            if self._roles.declared(instrument) is None:
+                self._tell_undeclared(instrument, seen)
         for channel in station.channels.values():
             front = min(front, channel.advance(target, station.watermark_ns))
         return front

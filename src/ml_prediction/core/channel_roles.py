@@ -1,0 +1,66 @@
+"""Which channels instruments have, declared or seen, and which component each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ml_prediction.core.components import Orientation, assign
+from ml_prediction.core.intake import NO_PLACE, UNDECLARED, Refusal
+from ml_prediction.util.codes import NSLC, Instrument
+
+
+class ChannelRoles:
+    """Component slots of every instrument.
+
+    Parameters
+    ----------
+    components
+        Component letters of the model.
+    expected
+        Channels that are known to come.
+    dips
+        Dip in degrees of channels, where known.
+    """
+
+    def __init__(
+        self, components: str, expected: Iterable[NSLC], dips: Mapping[NSLC, float]
+    ) -> None:
+        self._components = components
+        self._dips = dict(dips)
+        self._known: dict[tuple[Instrument, frozenset[str]], Orientation] = {}
+        self._declared: dict[Instrument, frozenset[str]] = {}
+        for nslc in expected:
+            declared = self._declared.get(nslc.instrument, frozenset())
+            self._declared[nslc.instrument] = declared | {nslc.channel}
+
+    def declared(self, instrument: Instrument) -> frozenset[str] | None:
+        """Channel codes that were declared; None where none was."""
+        return self._declared.get(instrument)
+
+    def orient(self, instrument: Instrument, codes: frozenset[str]) -> Orientation:
+        """Component slots of an instrument that has these channels."""
+        key = (instrument, codes)
+        if key not in self._known:
+            channels = [NSLC(*instrument[:3], code) for code in codes]
+            dips = {c.channel: self._dips[c] for c in channels if c in self._dips}
+            pairs = [(c.channel, c.component) for c in channels]
+            self._known[key] = assign(pairs, self._components, dips)
+        return self._known[key]
+
+    def missing(self, instrument: Instrument, seen: frozenset[str]) -> set[str]:
+        """Components that are expected, but of which no channel has been seen."""
+        declared = self.declared(instrument)
+        wanted = set(self._components)
+        if declared is not None:
+            wanted = set(self.orient(instrument, declared).slots)
+        return wanted - set(self.orient(instrument, seen).slots)
+
+    def place(self, nslc: NSLC, seen: frozenset[str]) -> Orientation | Refusal:
+        """Component slots with a channel among them, or why it has no place there."""
+        codes = self.declared(nslc.instrument)
+        if codes is None:
+            codes = seen | {nslc.channel}
+        elif nslc.channel not in codes:
+            return UNDECLARED
+        orientation = self.orient(nslc.instrument, codes)
+        return NO_PLACE if nslc.channel in orientation.unused else orientation
