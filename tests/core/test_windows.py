@@ -258,6 +258,14 @@ def test_a_constant_of_which_little_is_there_is_flat_too() -> None:
     assert made.flat == (0,)
 
 
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_constant_of_which_too_little_is_there_is_not_called_flat(count: int) -> None:
+    """One sample is always constant: that says nothing about the sensor."""
+    made = together(constant(4.0, count), None, component(250))
+    assert made.flat == ()
+    assert used(made) == [2]
+
+
 def test_vertical_only_zero_clone_and_skip() -> None:
     vertical = component(700, 100)
     filled = mirrored(vertical.samples, vertical.valid)

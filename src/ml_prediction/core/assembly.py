@@ -50,7 +50,7 @@ class Assembled:
     recorded
         Shape (sample,): where any component was recorded, used or not.
     flat
-        Rows that are constant and therefore absent.
+        Rows that have enough samples, but are constant and therefore absent.
     reason
         Why the window can't be used; None if it can.
     """
@@ -88,8 +88,7 @@ def assemble(
     data = np.zeros((len(letters), length))
     mask = np.zeros((len(letters), length), dtype=np.bool_)
     recorded = np.zeros(length, dtype=np.bool_)
-    flat = []
-    flat_best = 0
+    constant: dict[int, int] = {}  # recorded samples by row
     for row, part in enumerate(parts):
         if part is None or not part.valid.any():
             continue
@@ -97,15 +96,17 @@ def assemble(
         if not is_flat(part.unfiltered[part.valid]):
             data[row], mask[row] = part.samples, part.valid
         else:
-            flat.append(row)
-            flat_best = max(flat_best, int(part.valid.sum()))
+            constant[row] = int(part.valid.sum())
     counts = mask.sum(axis=1)
     best = int(counts.max(initial=0))
     used = [row for row in range(len(letters)) if 0 < counts[row] >= LEAST_SHARE * best]
     only_vertical = len(letters) > 1 and [letters[row] for row in used] == ["Z"]
+    enough = best >= LEAST_VALID * length
+    needed = LEAST_SHARE * best if enough else LEAST_VALID * length
+    flat = tuple(row for row, count in constant.items() if count >= needed)
     reason = None
-    if best < LEAST_VALID * length:
-        reason = "flat" if flat_best >= LEAST_VALID * length else "too few samples"
+    if not enough:
+        reason = "flat" if flat else "too few samples"
     elif only_vertical and one_component == "skip":
         reason = "vertical only"
     if reason is None:
@@ -116,7 +117,7 @@ def assemble(
                 data[row] = fill_gaps(data[row], mask[row])
         if only_vertical and one_component == "clone":
             data[:] = data[used[0]]
-    return Assembled(data, mask, recorded, tuple(flat), reason)
+    return Assembled(data, mask, recorded, flat, reason)
 
 
 def is_flat(samples: Floats) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from functools import lru_cache
 from typing import Literal
 
@@ -42,6 +44,12 @@ def design(spec: FilterSpec, sampling_rate: float) -> Floats:
     corners = given if len(given) == 2 else given[0]
     sections = signal.iirfilter(spec.corners, corners, btype=kind, ftype="butter", output="sos")
     return np.asarray(sections, dtype=np.float64)
+
+
+def for_channel(specs: Sequence[FilterSpec], code: str, sampling_rate: float) -> Floats | None:
+    """Sections of all filters that apply to a channel code, in a row; None where none does."""
+    sections = [design(spec, sampling_rate) for spec in specs if fnmatch(code, spec.channels)]
+    return np.concatenate(sections) if sections else None
 
 
 def steady_state(sections: Floats, value: float) -> Floats:

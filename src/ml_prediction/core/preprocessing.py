@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from fractions import Fraction
 from typing import Any
 
@@ -261,7 +260,7 @@ class Preprocessor:
         station.channels[nslc.channel] = Channel(
             nslc,
             self._rate,
-            self._sections(nslc),
+            filters.for_channel(self.spec.filters, nslc.channel, self.spec.sampling_rate),
             self._resampling,
             self._lateness_ns,
             self.summary,
@@ -439,20 +438,13 @@ class Preprocessor:
         time_ns = time_of(start, self._rate)
         block = fill_gaps(counts, valid)
         motion = response.remove(channel.nslc, time_ns, block, self.spec.sampling_rate)
-        sections = self._sections(channel.nslc)
+        sections = filters.for_channel(
+            self.spec.filters, channel.nslc.channel, self.spec.sampling_rate
+        )
         if sections is not None:
             state = filters.steady_state(sections, float(motion[0]))
             motion, _ = filters.run(sections, motion, state)
         return motion[start - begin :]
-
-    def _sections(self, nslc: NSLC) -> Floats | None:
-        """The model's filters for a channel, in a row."""
-        sections = [
-            filters.design(item, self.spec.sampling_rate)
-            for item in self.spec.filters
-            if fnmatch(nslc.channel, item.channels)
-        ]
-        return np.concatenate(sections) if sections else None
 
     def _forget(self, station: _Station) -> None:
         """Drop samples that neither a coming window nor a later stage needs."""
