@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +50,7 @@ class Result:
         For each instrument and model id: picks with a peak before this time (ns) belong to the
         detections known by now, or to none.
     summary
-        Running totals of the pipeline.
+        Totals of the pipeline so far.
     """
 
     picks: list[Pick]
@@ -158,12 +157,10 @@ class Pipeline:
 
     @property
     def summary(self) -> Summary:
-        """Running totals, over all models. A restored pipeline counts from its restart on."""
-        if len(self._summaries) == 1:
-            return self._summaries[0]
-        total = copy.deepcopy(self._summaries[0])
+        """Totals so far, over all models. A restored pipeline counts from its restart on."""
+        total = self._summaries[0].copy()
         for summary in self._summaries[1:]:
-            total.absorb(summary)
+            total.add(summary, same_packets=True)
         return total
 
     def push(self, traces: Iterable[Trace | Packet]) -> Result:

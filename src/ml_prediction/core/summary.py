@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+OF_PACKETS: Final = frozenset(
+    {"slip", "short gap", "orientation assumed", "waits for undeclared components"}
+)
+"""Notes on packets and their channels; the others are on what a model made of them."""
 
 
 @dataclass(slots=True)
@@ -48,15 +53,27 @@ class Summary:
             self.notes[what] += count
             self.examples.setdefault(what, str(where))
 
-    def absorb(self, other: Summary) -> None:
-        """Add what another model made of the same packets."""
-        for name in ("windows", "picks", "detections"):
+    def copy(self) -> Summary:
+        """The totals as they are now."""
+        total = Summary()
+        total.add(self)
+        return total
+
+    def add(self, other: Summary, *, same_packets: bool = False) -> None:
+        """Add the totals of another process, or of another model that saw the same packets."""
+        names = ["windows", "picks", "detections"]
+        for name in names if same_packets else [*names, "packets", "samples"]:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for key, count in other.skipped.items():
-            if not key.startswith(("samples: ", "packets: ")):  # these were counted here
+            if not (same_packets and key.startswith(("samples: ", "packets: "))):
                 self.skipped[key] += count
+        for key, count in other.notes.items():
+            if not (same_packets and key in OF_PACKETS):
+                self.notes[key] += count
         for key, example in other.examples.items():
             self.examples.setdefault(key, example)
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

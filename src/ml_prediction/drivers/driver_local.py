@@ -19,7 +19,7 @@ from rich.console import Console
 from ml_prediction.core.stopwatch import Stopwatch
 from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.delivery import deliver
-from ml_prediction.drivers.jobs import merge_summaries, run_jobs, split
+from ml_prediction.drivers.jobs import run_jobs, split
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.drivers.report import Report, name_problems, show
 from ml_prediction.drivers.run_config import RunConfig
@@ -74,7 +74,9 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
         picking = time.perf_counter()
         results, problems = _pick(inputs, source, model, share, err)
         name_problems(problems, err)
-        summary = merge_summaries([result.summary for result in results])
+        summary = Summary()
+        for result in results:
+            summary.add(result.summary)
         if summary.windows == 0:
             raise DataError(_why_nothing(summary))
         with Stopwatch(summary.seconds, time.perf_counter).stage("writing"):

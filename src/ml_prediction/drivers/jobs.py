@@ -19,7 +19,6 @@ from multiprocessing.context import SpawnContext
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.share import Share, ShareResult, run_share
 from ml_prediction.models import load_model
 from ml_prediction.sources.files import open_files
@@ -72,21 +71,6 @@ def run_jobs(
     threads = share.config.threads or max(1, (os.cpu_count() or 1) // len(parts))
     tasks = [_Task(i, tuple(inputs), part, _own(share, i), threads) for i, part in enumerate(parts)]
     return _supervise(context, tasks, progress)
-
-
-def merge_summaries(summaries: Sequence[Summary]) -> Summary:
-    """Sum of several processes' counts."""
-    total = Summary()
-    for summary in summaries:
-        for name in ("packets", "samples", "windows", "picks", "detections"):
-            setattr(total, name, getattr(total, name) + getattr(summary, name))
-        total.skipped.update(summary.skipped)
-        total.notes.update(summary.notes)
-        for stage, seconds in summary.seconds.items():
-            total.seconds[stage] = total.seconds.get(stage, 0.0) + seconds
-        for reason, example in sorted(summary.examples.items()):
-            total.examples.setdefault(reason, example)
-    return total
 
 
 def _own(share: Share, index: int) -> Share:

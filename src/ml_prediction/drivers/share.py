@@ -101,7 +101,8 @@ def run_share(
         inventory=share.inventory,
         run_id=share.run_id,
     )
-    watch = Stopwatch(pipeline.summary.seconds, time.perf_counter)
+    own = Summary()  # the driver's times
+    watch = Stopwatch(own.seconds, time.perf_counter)
     with _Tray(share) as tray:
         done = 0
         for batch in watch.each("reading", source.batches()):
@@ -116,12 +117,13 @@ def run_share(
             tray.close()
     with watch.stage("plots"):
         tray.draw({**model.spec.thresholds, **share.config.pipeline.thresholds})
+    own.add(pipeline.summary)
     return ShareResult(
         tray.picks.runs,
         tray.detections.runs,
         tray.probability_path,
         tray.picture_paths,
-        pipeline.summary,
+        own,
     )
 
 
