@@ -14,6 +14,7 @@ import obspy
 import pytest
 from core.packetise import (
     START_NS,
+    EnergyEngine,
     Outcome,
     assert_same_picks,
     contradicting,
@@ -34,6 +35,7 @@ from obspy import Stream, Trace
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.run import pick
+from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models import Model
 from ml_prediction.util.times import NANOSECONDS
 
@@ -65,20 +67,50 @@ BAD: dict[str, tuple[Packet, str]] = {
     "text": (make_packet(np.array(["a", "b"])), "samples: not numeric"),
     "complex": (make_packet(NOISE.astype(complex)), "samples: not numeric"),
     "objects": (make_packet(np.array([None] * 10)), "samples: not numeric"),
-    "two dimensions": (make_packet(np.zeros((10, 3))), "samples: not numeric"),
+    "two dimensions": (make_packet(np.zeros((10, 3))), "samples: not one-dimensional"),
+    "all absurd": (make_packet(np.full(500, 1.7e308)), "samples: absurd value"),
+}
+BAD_CODES: dict[str, tuple[Packet, str]] = {
+    "blank in a code": (make_packet(NOISE, station="A B"), "samples: bad code"),
+    "control character": (make_packet(NOISE, station="A\x01"), "samples: bad code"),
+    "dot in a code": (make_packet(NOISE, location="0.0"), "samples: bad code"),
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", [*BAD, *BAD_CODES])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_bad_packet_is_counted_and_touches_nobody(name: str, first: bool) -> None:
-    bad, reason = BAD[name]
+    bad, reason = (BAD | BAD_CODES)[name]
     outcome = run(fake_model(), [[bad], GOOD] if first else [GOOD, [bad]])
     assert outcome.summary.skipped[reason] == max(bad.samples.size, 1)
     assert outcome.summary.examples[reason] == str(bad.nslc)
     expected = run(fake_model(), [GOOD])
     assert expected.picks
     assert_same_picks(expected.picks, outcome.picks)
+
+
+@pytest.mark.parametrize("value", [1.7e308, -1e300, 1e39, 1.1e15])
+def test_one_absurd_sample_costs_only_itself(
+    value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = GOOD[0].samples.copy()
+    samples[1000] = value
+    outcome = run(fake_model(), [[replace(GOOD[0], samples=samples), *GOOD[1:]]])
+    assert outcome.summary.skipped == {"samples: absurd value": 1}
+    assert str(GOOD[0].nslc) in caplog.text
+    expected = run(fake_model(), [[*without(GOOD[0], [(10.0, 0.01)]), *GOOD[1:]]])
+    assert [p.id for p in outcome.picks] == [p.id for p in expected.picks]
+    assert all(np.isfinite(fragment.values).all() for fragment in outcome.fragments)
+
+
+def test_what_a_model_gives_for_nothing_is_counted() -> None:
+    class Broken(EnergyEngine):
+        def __call__(self, batch: Any) -> Any:
+            return np.full_like(super().__call__(batch), np.nan)
+
+    outcome = run(Model(fake_model().spec, Broken()), [GOOD])
+    assert outcome.picks == []
+    assert outcome.summary.skipped["probabilities: model gave no number"] >= 3000
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -109,6 +141,35 @@ def test_absurd_times_touch_no_other_instrument(start_ns: int) -> None:
     mad = replace(GOOD[0], nslc=GOOD[0].nslc._replace(station="MAD"), start_ns=start_ns)
     outcome = run(fake_model(), [[mad], GOOD, [mad]])
     assert_same_picks(run(fake_model(), [GOOD]).picks, only(outcome, "GOOD").picks)
+
+
+def test_a_single_trace_will_do() -> None:
+    trace = GOOD[0].to_trace()
+    assert pick(trace, fake_model()).picks == pick([trace], fake_model()).picks
+    assert Pipeline(fake_model()).push(trace).summary.samples == 3000
+
+
+@pytest.mark.parametrize("data", ["file.mseed", 5, None, [Stream()], ["file.mseed"], [None]])
+def test_something_else_than_traces_is_one_sentence(data: Any) -> None:
+    with pytest.raises(DataError, match=r"Waveforms must be ObsPy traces"):
+        pick(data, fake_model())
+    pipeline = Pipeline(fake_model())
+    with pytest.raises(DataError, match=r"Waveforms must be ObsPy traces"):
+        pipeline.push(data)
+    assert pipeline.summary.packets == 0
+
+
+@pytest.mark.parametrize("model", ["EQTransformer", None, [], [None], Stream()])
+def test_something_else_than_a_model_is_one_sentence(model: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"load_model\(\)"):
+        pick(GOOD, model)
+
+
+def test_results_can_be_kept_in_sets_and_shown_in_short() -> None:
+    result = pick(GOOD, fake_model())
+    assert len({*result.picks, *result.picks}) == len(result.picks)
+    assert len(set(result.detections)) == len(result.detections)
+    assert len(repr(result)) < 200
 
 
 def test_masked_samples_are_missing() -> None:

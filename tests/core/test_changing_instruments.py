@@ -17,6 +17,7 @@ from core.packetise import (
     run,
     three_components,
     windows,
+    without,
 )
 
 from ml_prediction.core.packets import Packet
@@ -123,3 +124,26 @@ def test_several_models_are_counted_together() -> None:
     assert summary.picks == len(picks) == 2 * alone.picks
     assert summary.windows == 2 * alone.windows
     assert summary.samples == alone.samples
+
+
+def test_notes_of_every_model_are_counted_and_those_of_packets_once() -> None:
+    packets = three_components(np.random.default_rng(1), SECONDS)
+    dead = replace(packets[1], samples=np.zeros(len(packets[1])))
+    parts = [packets[0], dead, *without(packets[2], [(10.0, 0.1)])]
+    models = [fake_model(), fake_model(name="Other", stride=50)]
+    alone = [run(model, [parts]).summary.notes for model in models]
+    together = Pipeline(models)
+    together.push(parts)
+    together.flush()
+    notes = together.summary.notes
+    assert notes["short gap"] == alone[0]["short gap"] == 1
+    assert notes["flat component"] == sum(found["flat component"] for found in alone) > 0
+
+
+def test_the_summary_of_a_result_does_not_change_afterwards() -> None:
+    pipeline = Pipeline(fake_model())
+    packets = three_components(np.random.default_rng(1), SECONDS)
+    first = pipeline.push(packets[:1]).summary
+    before = first.to_dict()
+    pipeline.push(packets[1:])
+    assert first.to_dict() == before

@@ -28,7 +28,9 @@ def pick(second: float, station: str = "GNW", phase: str = "P") -> Pick:
     return Pick(
         **values_of(
             Pick,
+            network="UW",
             station=station,
+            channel="HHZ",
             time=time,
             peak_time=time,
             phase=phase,

@@ -331,7 +331,7 @@ def test_every_sample_without_a_probability_is_counted(
     lost = int((valid & np.isnan(values[0])).sum())
     assert sum(summary.skipped.values()) == lost
     assert set(summary.skipped) <= {
-        f"probabilities: {reason}" for reason in ("guard", "warm-up", "too few samples")
+        f"probabilities: {reason}" for reason in ("guard", "warm-up", "no usable window")
     }
 
 

@@ -56,6 +56,13 @@ def test_noise_on_request_only_and_never_as_the_north_component(label: str) -> N
     assert [trace.stats.channel for trace in with_noise] == ["HHX", "HHP", "HHS"]
 
 
+def test_labels_without_a_letter_share_nobody_elses_code() -> None:
+    """EQTP gives the probability of each polarity beside that of P."""
+    stream = to_stream([fragment(0, 10, labels=("Polarity_U", "Polarity_D", "P", "S"))])
+    assert [trace.stats.channel for trace in stream] == ["HHP", "HHS"]
+    assert stream[0].data[0] == 2000
+
+
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.integers(1, 299), unique=True), st.randoms(use_true_random=False))
 def test_fragments_join_in_any_order(cuts: list[int], random: object) -> None:

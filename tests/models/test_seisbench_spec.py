@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,14 @@ def make(architecture: str, **arguments: Any) -> Any:
 
 def spec(module: Any) -> ModelSpec:
     return spec_of(module, Origin("test", "0" * 64))
+
+
+def test_a_spec_is_a_value(eqt: Model) -> None:
+    """What a process, a cache or a set needs of it."""
+    found = eqt.spec
+    assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == found
+    assert hash(copy.deepcopy(found)) == hash(found)
+    assert dict(asdict(found)["thresholds"]) == dict(found.thresholds)
 
 
 def test_eqtransformer(eqt: Model) -> None:

@@ -156,12 +156,12 @@ class FeatureExtractor:
         track = self._tracks.get(instrument)
         if track is None:
             return -FOREVER
-        peaks = [trigger.onset for _, trigger in track.waiting]
+        onsets = [trigger.onset for _, trigger in track.waiting]
         scans = [
             triggers.scan for label, triggers in track.triggers.items() if label in PICK_LABELS
         ]
         back = LOOK_BACK if self._response is None else CONTEXT + LOOK_BACK
-        return min([*peaks, *scans, track.final]) - self._samples(back)
+        return min([*onsets, *scans, track.final]) - self._samples(back)
 
     def linked_until(self, instrument: Instrument) -> int:
         """No coming detection claims picks with a peak before this index."""
@@ -266,7 +266,7 @@ class FeatureExtractor:
             level = measure_level(*data, index - first, rate)
             if phase == "P" and letter == "Z":
                 polarity, confidence = measure_polarity(data[0], level, index - first, spread, rate)
-        code = self._waveforms.code(instrument, letter, index) or instrument.prefix
+        code = self._waveforms.code(instrument, letter, index) or instrument.prefix + letter
         nslc = NSLC(*instrument[:3], code)
         physical, unit = self._physical(instrument, letter, nslc, index)
         mu_error = math.sqrt(max(float(fit.covariance[row, 1, 1]), 0.0))

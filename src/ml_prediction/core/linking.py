@@ -30,7 +30,7 @@ class DetectionLinker:
         ready: list[Pick] = []
         held: list[Pick] = []
         for pick in [*self._held, *result.picks]:
-            key = (pick.id.split("/", 1)[0], f"{pick.model}:{pick.weights}")
+            key = (str(pick.instrument), pick.model_id)
             limit_ns = self._limits.get(key, 0)
             settled = pick.id in self._links or to_ns(pick.peak_time) < limit_ns
             (ready if settled else held).append(pick)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from obspy import Trace
 
+from ml_prediction.errors import DataError
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS, to_ns, to_utc
 
@@ -67,6 +68,32 @@ class Packet:
             "starttime": to_utc(self.start_ns),
         }
         return Trace(data=self.samples, header=header)
+
+
+def to_packets(data: Trace | Packet | Iterable[Trace | Packet]) -> list[Packet]:
+    """Packets of traces: of a Stream, of any iterable, or of a single one.
+
+    Raises
+    ------
+    DataError
+        If there is something else among them. Nothing is taken then.
+    """
+    if isinstance(data, Trace | Packet):
+        data = [data]
+    if isinstance(data, str) or not isinstance(data, Iterable):
+        raise DataError(f"{_NOT_TRACES} {type(data).__name__} {str(data)[:80]!r}.")
+    packets: list[Packet] = []
+    for item in data:
+        if isinstance(item, Packet):
+            packets.append(item)
+        elif isinstance(item, Trace):
+            packets.extend(packets_from_trace(item))
+        else:
+            raise DataError(f"{_NOT_TRACES} {type(item).__name__} among them.")
+    return packets
+
+
+_NOT_TRACES = "Waveforms must be ObsPy traces (a Stream; read files with obspy.read), not a"
 
 
 def packets_from_trace(trace: Trace) -> Iterator[Packet]:

@@ -13,7 +13,7 @@ from obspy import Inventory, Stream, Trace, UTCDateTime
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.grid import time_of
 from ml_prediction.core.lane import Lane
-from ml_prediction.core.packets import Packet, packets_from_trace
+from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.prediction import predict
 from ml_prediction.core.response import inventory_channels
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SNAPSHOT_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """What became final in one call.
 
@@ -59,6 +59,12 @@ class Result:
     late: list[Packet]
     linked_until: dict[tuple[str, str], int]
     summary: Summary
+
+    def __repr__(self) -> str:
+        return (
+            f"Result({len(self.picks)} picks, {len(self.detections)} detections, "
+            f"{len(self.fragments)} fragments of probabilities, {len(self.late)} late packets)"
+        )
 
     @property
     def probabilities(self) -> Stream:
@@ -133,9 +139,7 @@ class Pipeline:
     ) -> None:
         base = {} if config is None else config.model_dump(exclude_unset=True)
         self.config = PipelineConfig.make(**{**base, **options})
-        models = [model] if isinstance(model, Model) else list(model)
-        if not models:
-            raise ConfigurationError("A pipeline needs at least one model; use load_model().")
+        models = _checked(model)
         if self.config.response == "remove" and inventory is None:
             raise ConfigurationError(
                 "Response removal needs station metadata: give an inventory (StationXML)."
@@ -163,15 +167,20 @@ class Pipeline:
             total.add(summary, same_packets=True)
         return total
 
-    def push(self, traces: Iterable[Trace | Packet]) -> Result:
+    def push(self, traces: Trace | Packet | Iterable[Trace | Packet]) -> Result:
         """Take packets, all of them at the same moment, and return what became final.
 
         Parameters
         ----------
         traces
             ObsPy traces or packets, of any channels, in any order. Sample values are counts.
+
+        Raises
+        ------
+        DataError
+            If there is something else among them. Nothing is taken then.
         """
-        packets = _packets(traces)
+        packets = to_packets(traces)
         harvest = _Harvest()
         for number, lane in enumerate(self._lanes):
             with self._watch.stage("preprocessing"):
@@ -300,14 +309,23 @@ class Pipeline:
         return [self.config.hash, hashlib.sha256(text.encode()).hexdigest()]
 
 
-def _packets(traces: Iterable[Trace | Packet]) -> list[Packet]:
-    packets: list[Packet] = []
-    for item in traces:
-        if isinstance(item, Packet):
-            packets.append(item)
-        else:
-            packets.extend(packets_from_trace(item))
-    return packets
+def _checked(model: Model | Sequence[Model]) -> list[Model]:
+    """The models as a list.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or something else among them.
+    """
+    models = list(model) if isinstance(model, Sequence) else [model]
+    strangers = [item for item in models if not isinstance(item, Model)]
+    if strangers or not models:
+        what = f"not {type(strangers[0]).__name__}" if strangers else "but there is none"
+        raise ConfigurationError(
+            f"The model must come from ml_prediction.load_model(), {what}; a SeisBench model "
+            "that you have is wrapped by ml_prediction.models.from_seisbench()."
+        )
+    return models
 
 
 def _expected(declared: Iterable[NSLC], inventory: Inventory | None) -> list[NSLC]:

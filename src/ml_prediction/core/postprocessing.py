@@ -97,6 +97,7 @@ class Stacker:
         self._max = stacking == "max"
         self._blinding = blinding
         self._horizon = self._length if horizon is None else min(horizon, self._length)
+        self._endless = self._horizon == self._length
         self._guard = round(GUARD * spec.sampling_rate)
         self._summary = summary or Summary()
         self._tracks: dict[Instrument, _Track] = {}
@@ -209,7 +210,10 @@ class Stacker:
             return
         here = slice(start - track.start + low, start - track.start + high)
         new = item.probabilities[:, low:high].astype(np.float64)
-        use = item.mask[low:high] & ~np.isnan(new).any(axis=0)
+        known = ~np.isnan(new).any(axis=0)
+        use = item.mask[low:high] & known
+        lost = int((item.mask[low:high] & ~known).sum())
+        self._summary.skip("probabilities", "model gave no number", lost, item.instrument)
         old, seen = track.stack[:, here], track.count[here]
         highest = np.where(seen > 0, np.maximum(old, new), new)
         merged = highest if self._max else old + new
@@ -281,10 +285,10 @@ class Stacker:
         self._summary.skip("probabilities", "guard", int((guarded & valid).sum()), instrument)
         uncovered = valid & ~guarded & ~some
         first = int(some.argmax()) if some.any() else len(some)
-        warm_up = 0 if track.used else int(uncovered[:first].sum())
+        warm_up = 0 if track.used or self._endless else int(uncovered[:first].sum())
         self._summary.skip("probabilities", "warm-up", warm_up, instrument)
         rest = int(uncovered.sum()) - warm_up
-        self._summary.skip("probabilities", "too few samples", rest, instrument)
+        self._summary.skip("probabilities", "no usable window", rest, instrument)
         track.used = track.used or bool(some.any())
 
 

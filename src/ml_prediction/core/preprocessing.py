@@ -16,7 +16,7 @@ from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Flags, Floats
-from ml_prediction.core.intake import Refusal, check, finite_pieces
+from ml_prediction.core.intake import LARGEST, Refusal, check, plain, unusable_counts, usable_pieces
 from ml_prediction.core.lateness import Accepted, split_late
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.resampling import Phase
@@ -29,6 +29,11 @@ from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import seconds_to_ns
 
 BLOCK = 32  # windows normalised at once
+
+_UNUSABLE = {
+    "not finite": "NaN or infinite samples are left out; look at how they were made.",
+    "absurd value": f"samples beyond {LARGEST:g} are left out; look at how they were made.",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -236,7 +241,7 @@ class Preprocessor:
         station.rates[nslc.channel] = rate
         newest = None
         unused = len(packet)
-        for piece in finite_pieces(packet, rate):
+        for piece in usable_pieces(packet, rate):
             unused -= len(piece)
             limit_ns = station.watermark_ns - self._lateness_ns
             accepted = station.accepted[nslc.channel]
@@ -249,10 +254,10 @@ class Preprocessor:
                 accepted.add(good.start_ns, good.stop_ns, step)
                 station.channels[nslc.channel].add(good)
                 newest = max(newest or -FOREVER, good.stop_ns - step)
-        if unused:
-            sentence = f"{nslc}: NaN or infinite samples are left out; look at how they were made."
-            self._explain(nslc, "not finite", sentence)
-        summary.skip("samples", "not finite", unused, nslc)
+        for reason, count in unusable_counts(packet).items() if unused else ():
+            if count:
+                self._explain(nslc, reason, f"{nslc}: {_UNUSABLE[reason]}")
+                summary.skip("samples", reason, count, nslc)
         return newest
 
     def _meet(self, nslc: NSLC, station: _Station) -> None:
@@ -286,7 +291,8 @@ class Preprocessor:
         """Count a packet that can't be used; explain it once for each channel."""
         nslc, reason = packet.nslc, refusal.reason
         if refusal.explanation:
-            self._explain(nslc, reason, f"{nslc} is left out: {refusal.explanation}.")
+            name = str(nslc) if plain(nslc) else ascii(str(nslc))
+            self._explain(nslc, reason, f"{name} is left out: {refusal.explanation}.")
         if packet.samples.size:
             self.summary.skip("samples", reason, packet.samples.size, nslc)
         else:
@@ -343,7 +349,7 @@ class Preprocessor:
                 return
             first = self._next_data(station, start)
             if first is not None and first < stop:
-                yield self._build(instrument, station, index)
+                yield self._build(instrument, index)
                 station.next_index = index + 1
             else:  # nothing in this window: go on to where there is something
                 settled = (front - self._length) // self._stride + 1
@@ -389,7 +395,7 @@ class Preprocessor:
         ]
         return min(found, default=None)
 
-    def _build(self, instrument: Instrument, station: _Station, index: int) -> _Raw | Skipped:
+    def _build(self, instrument: Instrument, index: int) -> _Raw | Skipped:
         """One window of one instrument, or the reason why there is none."""
         start = index * self._stride
         stop = start + self._length

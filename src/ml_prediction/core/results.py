@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from obspy import UTCDateTime
 
+from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import isoformat
 
 Polarity = Literal["up", "down", "unknown"]
@@ -101,6 +102,19 @@ class Pick:
     amplitude_physical: float | None = None
     amplitude_unit: str | None = None
 
+    @property
+    def instrument(self) -> Instrument:
+        """Instrument that the pick is of."""
+        return NSLC(self.network, self.station, self.location, self.channel).instrument
+
+    @property
+    def model_id(self) -> str:
+        """Architecture and weights, as ``ModelSpec.id``."""
+        return f"{self.model}:{self.weights}"
+
+    def __hash__(self) -> int:
+        return hash(self.id)  # a UTCDateTime has no hash
+
     def to_dict(self) -> dict[str, Any]:
         """Every field under its name; times as ISO 8601 UTC with microseconds."""
         return _plain(asdict(self))
@@ -140,6 +154,14 @@ class Detection:
     id: str
     weights_sha256: str
     versions: str
+
+    @property
+    def instrument(self) -> Instrument:
+        """Instrument that the detection is of."""
+        return Instrument(self.network, self.station, self.location, self.channel)
+
+    def __hash__(self) -> int:
+        return hash(self.id)  # a UTCDateTime has no hash
 
     def to_dict(self) -> dict[str, Any]:
         """Every field under its name; times as ISO 8601 UTC with microseconds."""

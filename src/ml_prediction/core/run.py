@@ -9,13 +9,13 @@ from obspy import Inventory, Stream, Trace
 
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.linking import DetectionLinker
-from ml_prediction.core.packets import packets_from_trace
+from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.pipeline import Pipeline, Result
 from ml_prediction.models.engine import Model
 
 
 def pick(
-    stream: Stream | Iterable[Trace],
+    stream: Stream | Trace | Iterable[Trace | Packet],
     model: Model | Sequence[Model],
     config: PipelineConfig | None = None,
     *,
@@ -29,6 +29,7 @@ def pick(
     ----------
     stream
         Traces of any channels, rates, lengths and gaps, in any order, in counts. Not changed.
+        A single trace will do.
     model
         From :func:`ml_prediction.load_model`; or several.
     config
@@ -51,8 +52,10 @@ def pick(
     ------
     ConfigurationError
         If settings are unknown, wrong, or don't fit the model.
+    DataError
+        If the stream has something else than traces.
     """
-    packets = [packet for trace in stream for packet in packets_from_trace(trace)]
+    packets = to_packets(stream)
     pipeline = Pipeline(
         model,
         config,

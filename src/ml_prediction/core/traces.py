@@ -14,7 +14,8 @@ from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import to_utc
 
-LETTERS = {"Detection": "D", "Noise": "X", "N": "X"}  # N is the north component
+# N is the north component, so noise is X. Other labels (EQTP's polarities) have no letter.
+LETTERS = {"P": "P", "S": "S", "Detection": "D", "Noise": "X", "N": "X"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ def to_stream(fragments: Iterable[Fragment], noise: bool = False) -> Stream:
     Returns
     -------
     obspy.Stream
-        One trace for each label and stretch of data; the channel code is band + instrument +
-        P, S, D (Detection) or X (Noise). NaN where there is no probability.
+        One trace for each stretch of data and label of P, S, Detection and Noise; the channel
+        code is band + instrument + P, S, D or X. NaN where there is no probability.
     """
     groups: dict[tuple[Instrument, str], list[Fragment]] = {}
     for fragment in sorted(fragments, key=lambda f: (f.instrument, f.model, f.start)):
@@ -75,8 +76,8 @@ def to_stream(fragments: Iterable[Fragment], noise: bool = False) -> Stream:
         for joined in _joined(parts):
             head = joined[0]
             for row, label in enumerate(head.labels):
-                letter = LETTERS.get(label, label[:1])
-                if letter == "X" and not noise:
+                letter = LETTERS.get(label)
+                if letter is None or (letter == "X" and not noise):
                     continue
                 trace = Trace(data=np.concatenate([part.values[row] for part in joined]))
                 stats = trace.stats

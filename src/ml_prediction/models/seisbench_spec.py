@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files
 from ml_prediction.models.seisbench_filters import filters_of
 from ml_prediction.models.seisbench_home import import_seisbench
-from ml_prediction.models.spec import ModelSpec, Normalisation, frozen_map
+from ml_prediction.models.spec import USUAL_SIGMA_SCALE, ModelSpec, Normalisation
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class Origin:
     Attributes
     ----------
     weights
-        Name or path.
+        Name, without folder.
     sha256
         Hash of the weights' file, hexadecimal.
     licence, origin
@@ -78,7 +77,7 @@ def spec_of(model: Any, origin: Origin) -> ModelSpec:
     if zerophase:
         _warn_zerophase(name, origin.weights)
     blinding = _blinding(model)
-    k = {"P": 0.45, "S": 0.45} | bundled_files.read_sigma_scale(origin.sha256)
+    k = {**USUAL_SIGMA_SCALE, **bundled_files.read_sigma_scale(origin.sha256)}
     return ModelSpec(
         name=name,
         weights=origin.weights,
@@ -90,10 +89,10 @@ def spec_of(model: Any, origin: Origin) -> ModelSpec:
         blinding=blinding,
         stacking=_stacking(model, name),
         stride=_stride(model, in_samples, blinding),
-        thresholds=frozen_map(_thresholds(model)),
+        thresholds=_thresholds(model),
         normalisation=normalisation_of(model),
         filters=filters,
-        sigma_scale=frozen_map(k),
+        sigma_scale=k,
         citation=str(model.citation or ""),
         licence=origin.licence,
         origin=origin.origin,
@@ -254,4 +253,4 @@ def _warn_zerophase(name: str, weights: str) -> None:
 
 @cache
 def _versions() -> Mapping[str, str]:
-    return MappingProxyType({package: version(package) for package in ("seisbench", "torch")})
+    return {package: version(package) for package in ("seisbench", "torch")}

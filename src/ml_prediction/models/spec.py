@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ml_prediction.util.frozen import FrozenMap
 
 PICK_LABELS = ("P", "S")
 
-
-def frozen_map(values: Mapping[str, float]) -> Mapping[str, float]:
-    """A read-only copy of a mapping."""
-    return MappingProxyType(dict(values))
+USUAL_SIGMA_SCALE: Final = FrozenMap({"P": 0.45, "S": 0.45})
+"""k of weights that nobody has measured; measured ones lie between 0.3 and 0.65."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class ModelSpec:
     Attributes
     ----------
     name, weights
-        Architecture (SeisBench's class name) and name or path of the weights.
+        Architecture (SeisBench's class name) and name of the weights, without folder.
     weights_sha256
         SHA-256 of the weights' file, hexadecimal.
     sampling_rate
@@ -116,14 +115,16 @@ class ModelSpec:
     thresholds: Mapping[str, float]
     normalisation: Normalisation
     filters: tuple[FilterSpec, ...] = ()
-    sigma_scale: Mapping[str, float] = field(
-        default_factory=lambda: frozen_map({"P": 0.45, "S": 0.45})
-    )
+    sigma_scale: Mapping[str, float] = USUAL_SIGMA_SCALE
     citation: str = ""
     licence: str = ""
     origin: str = ""
     docstring: str = ""
-    versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    versions: Mapping[str, str] = FrozenMap()
+
+    def __post_init__(self) -> None:
+        for name in ("thresholds", "sigma_scale", "versions"):
+            object.__setattr__(self, name, FrozenMap(getattr(self, name)))
 
     @property
     def id(self) -> str:
