@@ -48,6 +48,12 @@ UNDECLARED = Refusal(
     "undeclared channel",
     "other channels of its instrument are declared (expected channels or inventory), but not it",
 )
+NOT_FINITE = Refusal(
+    "not finite", "NaN or infinite samples are left out; look at how they were made"
+)
+ABSURD = Refusal(
+    "absurd value", f"samples beyond {LARGEST:g} are left out; look at how they were made"
+)
 NO_PLACE = Refusal("unused channel", "another channel of the instrument has its component")
 
 
@@ -123,11 +129,13 @@ def usable_pieces(packet: Packet, rate: Fraction) -> Iterator[Piece]:
         yield piece.cut(start, stop)
 
 
-def unusable_counts(packet: Packet) -> dict[str, int]:
-    """Number of samples that :func:`usable_pieces` leaves out, by reason."""
+def left_out(packet: Packet) -> Iterator[tuple[Refusal, int]]:
+    """What :func:`usable_pieces` leaves out of a packet: why, and how many samples."""
     finite = np.isfinite(packet.samples)
     absurd = finite & ~_usable(packet.samples)
-    return {"not finite": int((~finite).sum()), "absurd value": int(absurd.sum())}
+    for refusal, flags in ((NOT_FINITE, ~finite), (ABSURD, absurd)):
+        if flags.any():
+            yield refusal, int(flags.sum())
 
 
 def _usable(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:

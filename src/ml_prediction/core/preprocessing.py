@@ -11,29 +11,25 @@ from typing import Any
 import numpy as np
 
 from ml_prediction.core import filters
-from ml_prediction.core.assembly import Component, OneComponent, assemble
+from ml_prediction.core.assembly import OneComponent
 from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Flags, Floats
-from ml_prediction.core.intake import LARGEST, Refusal, check, plain, unusable_counts, usable_pieces
+from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
 from ml_prediction.core.lateness import Accepted, split_late
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.resampling import Phase
 from ml_prediction.core.response import CONTEXT, Response
 from ml_prediction.core.summary import Summary
-from ml_prediction.core.windows import Skipped, Window, fill_gaps, normalise
-from ml_prediction.errors import DataError
+from ml_prediction.core.warnings_once import Once
+from ml_prediction.core.window_builder import RawWindow, WindowBuilder
+from ml_prediction.core.windows import Skipped, Window, normalise
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import seconds_to_ns
 
 BLOCK = 32  # windows normalised at once
-
-_UNUSABLE = {
-    "not finite": "NaN or infinite samples are left out; look at how they were made.",
-    "absurd value": f"samples beyond {LARGEST:g} are left out; look at how they were made.",
-}
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +45,6 @@ class _Station:
     next_index: int | None = None
     due_ns: int = -FOREVER  # no window can close before the watermark is here
     kept_from: int = -FOREVER
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """A window before normalisation: shape (component, sample)."""
-
-    instrument: Instrument
-    index: int
-    data: Floats
-    mask: Flags
 
 
 class Preprocessor:
@@ -109,13 +95,15 @@ class Preprocessor:
         self._length = spec.in_samples
         self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
         self._lateness_ns = seconds_to_ns(lateness)
-        self._one_component = one_component
         self._resampling: Phase = resampling
         self._response = response
         self._keep = keep
-        self._explained: set[tuple[NSLC, str]] = set()
+        self._explain = Once()
         self._stations: dict[Instrument, _Station] = {}
         self._roles = ChannelRoles(spec.components, expected, dips or {})
+        self._builder = WindowBuilder(
+            spec, stride, one_component, response, self.summary, self._explain
+        )
         self._assumed: set[Instrument] = set()
         self._told: set[Instrument] = set()
 
@@ -254,10 +242,9 @@ class Preprocessor:
                 accepted.add(good.start_ns, good.stop_ns, step)
                 station.channels[nslc.channel].add(good)
                 newest = max(newest or -FOREVER, good.stop_ns - step)
-        for reason, count in unusable_counts(packet).items() if unused else ():
-            if count:
-                self._explain(nslc, reason, f"{nslc}: {_UNUSABLE[reason]}")
-                summary.skip("samples", reason, count, nslc)
+        for what, count in left_out(packet) if unused else ():
+            self._explain(nslc, what.reason, f"{nslc}: {what.explanation}.")
+            summary.skip("samples", what.reason, count, nslc)
         return newest
 
     def _meet(self, nslc: NSLC, station: _Station) -> None:
@@ -298,40 +285,34 @@ class Preprocessor:
         else:
             self.summary.skip("packets", reason, 1, nslc)
 
-    def _explain(self, nslc: NSLC, reason: str, sentence: str) -> None:
-        """Say once for each channel what is wrong with it."""
-        if (nslc, reason) not in self._explained:
-            self._explained.add((nslc, reason))
-            _log.warning("%s", sentence)
-
     # -- windows ------------------------------------------------------------------------------
 
     def _normalised(self, instruments: list[Instrument]) -> Iterator[Window | Skipped]:
         """Closing windows, normalised a block at a time."""
-        waiting: list[_Raw | Skipped] = []
+        waiting: list[RawWindow | Skipped] = []
         count = 0
         for instrument in instruments:
             for item in self._closing(instrument, self._stations[instrument]):
                 waiting.append(item)
-                count += isinstance(item, _Raw)
+                count += isinstance(item, RawWindow)
                 if count == BLOCK:
                     yield from self._finish(waiting)
                     waiting, count = [], 0
         yield from self._finish(waiting)
 
-    def _finish(self, items: list[_Raw | Skipped]) -> Iterator[Window | Skipped]:
-        raw = [item for item in items if isinstance(item, _Raw)]
+    def _finish(self, items: list[RawWindow | Skipped]) -> Iterator[Window | Skipped]:
+        raw = [item for item in items if isinstance(item, RawWindow)]
         ready = iter(())
         if raw:
             batch = normalise(np.stack([item.data for item in raw]), self.spec.normalisation)
             ready = iter(batch)
         for item in items:
-            if isinstance(item, _Raw):
+            if isinstance(item, RawWindow):
                 yield Window(item.instrument, self.spec.id, item.index, next(ready), item.mask)
             else:
                 yield item
 
-    def _closing(self, instrument: Instrument, station: _Station) -> Iterator[_Raw | Skipped]:
+    def _closing(self, instrument: Instrument, station: _Station) -> Iterator[RawWindow | Skipped]:
         """Windows of one instrument that can close, in order."""
         while station.watermark_ns >= station.due_ns:
             index = station.next_index
@@ -349,7 +330,10 @@ class Preprocessor:
                 return
             first = self._next_data(station, start)
             if first is not None and first < stop:
-                yield self._build(instrument, index)
+                channels = [
+                    self._channels(instrument, letter, stop) for letter in self.spec.components
+                ]
+                yield self._builder.build(instrument, index, channels)
                 station.next_index = index + 1
             else:  # nothing in this window: go on to where there is something
                 settled = (front - self._length) // self._stride + 1
@@ -394,63 +378,6 @@ class Preprocessor:
             if (index := channel.next_data(start)) is not None
         ]
         return min(found, default=None)
-
-    def _build(self, instrument: Instrument, index: int) -> _Raw | Skipped:
-        """One window of one instrument, or the reason why there is none."""
-        start = index * self._stride
-        stop = start + self._length
-        letters = self.spec.components
-        parts = [self._part(instrument, letter, start, stop) for letter in letters]
-        made = assemble(parts, letters, self._length, self._one_component)
-        for row in made.flat if made.reason in {None, "flat"} else ():
-            channel = self._channels(instrument, letters[row], stop)[0]
-            self.summary.note("flat component", 1, channel.nslc)
-            sentence = (
-                f"{channel.nslc} is constant and not used; check sensor, cable and digitiser."
-            )
-            self._explain(channel.nslc, "flat", sentence)
-        if made.reason is not None:
-            self.summary.skip("windows", made.reason, 1, instrument)
-            return Skipped(instrument, self.spec.id, index, index + 1, made.reason, made.recorded)
-        self.summary.windows += 1
-        return _Raw(instrument, index, made.data, made.mask)
-
-    def _part(self, instrument: Instrument, letter: str, start: int, stop: int) -> Component | None:
-        found = [
-            (channel, *channel.read_unfiltered(start, stop))
-            for channel in self._channels(instrument, letter, stop)
-        ]
-        if not found:
-            return None
-        channel, unfiltered, valid = max(found, key=lambda item: item[2].sum())
-        for other, _, also in found if len(found) > 1 else ():
-            if other is not channel and also.any():
-                self.summary.skip("windows of a channel", "another is fuller", 1, other.nslc)
-        if self._response is not None and valid.any():
-            try:
-                samples = self._ground_motion(channel, self._response, start, stop)
-            except DataError as error:  # this channel can't be used; the others can
-                self._explain(channel.nslc, "no response", str(error))
-                self.summary.skip("windows of a channel", "no response", 1, channel.nslc)
-                return None
-            return Component(samples, unfiltered, valid)
-        samples, _ = channel.read(start, stop)
-        return Component(samples, unfiltered, valid)
-
-    def _ground_motion(self, channel: Channel, response: Response, start: int, stop: int) -> Floats:
-        """A window without response: from a block on the window grid, filtered afterwards."""
-        begin = start - round(CONTEXT * self.spec.sampling_rate)
-        counts, valid = channel.read_unfiltered(begin, stop)
-        time_ns = time_of(start, self._rate)
-        block = fill_gaps(counts, valid)
-        motion = response.remove(channel.nslc, time_ns, block, self.spec.sampling_rate)
-        sections = filters.for_channel(
-            self.spec.filters, channel.nslc.channel, self.spec.sampling_rate
-        )
-        if sections is not None:
-            state = filters.steady_state(sections, float(motion[0]))
-            motion, _ = filters.run(sections, motion, state)
-        return motion[start - begin :]
 
     def _forget(self, station: _Station) -> None:
         """Drop samples that neither a coming window nor a later stage needs."""

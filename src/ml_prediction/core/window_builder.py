@@ -1,0 +1,128 @@
+"""One window of one instrument, from the samples of its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ml_prediction.core import filters
+from ml_prediction.core.assembly import Component, OneComponent, assemble
+from ml_prediction.core.channel import Channel
+from ml_prediction.core.grid import time_of
+from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.response import CONTEXT, Response
+from ml_prediction.core.summary import Summary
+from ml_prediction.core.warnings_once import Once
+from ml_prediction.core.windows import Skipped, fill_gaps
+from ml_prediction.errors import DataError
+from ml_prediction.models.spec import ModelSpec
+from ml_prediction.util.codes import Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class RawWindow:
+    """A window before normalisation: ``data`` and ``mask`` of shape (component, sample)."""
+
+    instrument: Instrument
+    index: int
+    data: Floats
+    mask: Flags
+
+
+class WindowBuilder:
+    """Builds windows, and counts those that can't be used.
+
+    Parameters
+    ----------
+    spec
+        The model.
+    stride
+        Samples from one window start to the next.
+    one_component
+        What the horizontals are where there is only a vertical.
+    response
+        Removes the instrument response; None keeps counts.
+    summary
+        Where things are counted.
+    explain
+        Told what is wrong with a channel.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        stride: int,
+        one_component: OneComponent,
+        response: Response | None,
+        summary: Summary,
+        explain: Once,
+    ) -> None:
+        self._spec = spec
+        self._stride = stride
+        self._one_component = one_component
+        self._response = response
+        self._summary = summary
+        self._explain = explain
+        self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+
+    def build(
+        self, instrument: Instrument, index: int, channels: Sequence[Sequence[Channel]]
+    ) -> RawWindow | Skipped:
+        """The window, or the reason why there is none.
+
+        Parameters
+        ----------
+        instrument, index
+            Which one.
+        channels
+            For each component of the model, the channels that can be it, best first.
+        """
+        spec = self._spec
+        start = index * self._stride
+        parts = [self._part(some, start, start + spec.in_samples) for some in channels]
+        made = assemble(parts, spec.components, spec.in_samples, self._one_component)
+        for row in made.flat if made.reason in {None, "flat"} else ():
+            nslc = channels[row][0].nslc
+            self._summary.note("flat component", 1, nslc)
+            sentence = f"{nslc} is constant and not used; check sensor, cable and digitiser."
+            self._explain(nslc, "flat", sentence)
+        if made.reason is not None:
+            self._summary.skip("windows", made.reason, 1, instrument)
+            return Skipped(instrument, spec.id, index, index + 1, made.reason, made.recorded)
+        self._summary.windows += 1
+        return RawWindow(instrument, index, made.data, made.mask)
+
+    def _part(self, channels: Sequence[Channel], start: int, stop: int) -> Component | None:
+        """One component: of several channels the one that has most of the window."""
+        found = [(channel, *channel.read_unfiltered(start, stop)) for channel in channels]
+        if not found:
+            return None
+        channel, unfiltered, valid = max(found, key=lambda item: item[2].sum())
+        for other, _, also in found if len(found) > 1 else ():
+            if other is not channel and also.any():
+                self._summary.skip("windows of a channel", "another is fuller", 1, other.nslc)
+        if self._response is not None and valid.any():
+            try:
+                samples = self._ground_motion(channel, self._response, start, stop)
+            except DataError as error:  # this channel can't be used; the others can
+                self._explain(channel.nslc, "no response", str(error))
+                self._summary.skip("windows of a channel", "no response", 1, channel.nslc)
+                return None
+            return Component(samples, unfiltered, valid)
+        samples, _ = channel.read(start, stop)
+        return Component(samples, unfiltered, valid)
+
+    def _ground_motion(self, channel: Channel, response: Response, start: int, stop: int) -> Floats:
+        """A window without response: from a block on the window grid, filtered afterwards."""
+        spec = self._spec
+        begin = start - round(CONTEXT * spec.sampling_rate)
+        counts, valid = channel.read_unfiltered(begin, stop)
+        time_ns = time_of(start, self._rate)
+        block = fill_gaps(counts, valid)
+        motion = response.remove(channel.nslc, time_ns, block, spec.sampling_rate)
+        sections = filters.for_channel(spec.filters, channel.nslc.channel, spec.sampling_rate)
+        if sections is not None:
+            state = filters.steady_state(sections, float(motion[0]))
+            motion, _ = filters.run(sections, motion, state)
+        return motion[start - begin :]
