@@ -212,7 +212,7 @@ def test_a_snapshot_holds_arrays_and_json_only() -> None:
         assert all(name.endswith(".npy") for name in archive.namelist())
     with np.load(io.BytesIO(body), allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
-        assert json.loads(archive["state"].tobytes())["version"] == 1
+        assert json.loads(archive["state"].tobytes())["version"] == 2
 
 
 class Trap:

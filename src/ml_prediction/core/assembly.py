@@ -30,11 +30,14 @@ class Component:
         Without the model's filter.
     valid
         Which samples were recorded.
+    usable
+        False where the model may not see it, e.g. for want of a response.
     """
 
     samples: Floats
     unfiltered: Floats
     valid: Flags
+    usable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Assembled:
         Shape (sample,): where any component was recorded, used or not.
     flat
         Rows that have enough samples, but are constant and therefore absent.
+    short
+        Rows that have too few samples beside the best one, and are absent for that.
     reason
         Why the window can't be used; None if it can.
     """
@@ -59,6 +64,7 @@ class Assembled:
     mask: Flags
     recorded: Flags
     flat: tuple[int, ...]
+    short: tuple[int, ...]
     reason: str | None
 
 
@@ -93,6 +99,8 @@ def assemble(
         if part is None or not part.valid.any():
             continue
         recorded |= part.valid
+        if not part.usable:
+            continue
         if not is_flat(part.unfiltered[part.valid]):
             data[row], mask[row] = part.samples, part.valid
         else:
@@ -100,6 +108,7 @@ def assemble(
     counts = mask.sum(axis=1)
     best = int(counts.max(initial=0))
     used = [row for row in range(len(letters)) if 0 < counts[row] >= LEAST_SHARE * best]
+    short = tuple(row for row in range(len(letters)) if counts[row] and row not in used)
     only_vertical = len(letters) > 1 and [letters[row] for row in used] == ["Z"]
     enough = best >= LEAST_VALID * length
     needed = LEAST_SHARE * best if enough else LEAST_VALID * length
@@ -117,7 +126,7 @@ def assemble(
                 data[row] = fill_gaps(data[row], mask[row])
         if only_vertical and one_component == "clone":
             data[:] = data[used[0]]
-    return Assembled(data, mask, recorded, flat, reason)
+    return Assembled(data, mask, recorded, flat, short, reason)
 
 
 def is_flat(samples: Floats) -> bool:

@@ -122,7 +122,7 @@ class Channel:
         """
         self._close_if_over(watermark_ns)
         while self._pending and self._front(watermark_ns) < target:
-            if not self._untangle() and not self._settle_head(target, watermark_ns):
+            if not self._settle_head(target, watermark_ns):
                 break
             self._close_if_over(watermark_ns)
         self._resample()
@@ -175,13 +175,56 @@ class Channel:
 
     # -- settling -----------------------------------------------------------------------------
 
-    def _untangle(self) -> bool:
-        """Resolve one overlap of the earliest piece; False if there is none."""
+    def _settle_head(self, target: int, watermark_ns: int) -> bool:
+        """Bring the earliest piece, or part of it, into a segment; False if it has to wait."""
+        head, segment = self._head(), self._segment
+        if segment is None:
+            if self._trim_head(self._closed_ns):
+                return True
+            after_joint = head.start_ns > self._closed_ns + _half_sample(head.rate)
+            if after_joint and self._open_ns(watermark_ns) < head.start_ns:
+                return False
+            return self._untangle(phase_of(head.start_ns, head.rate)[1]) or self._open_segment()
+        if head.rate != segment.rate:
+            joint_ns = time_of(segment.settled, segment.rate, segment.phase)
+            if self._trim_head(joint_ns):
+                return True
+            after_joint = head.start_ns > joint_ns + _half_sample(head.rate)
+            if after_joint and self._open_ns(watermark_ns) < head.start_ns:
+                return False
+            self._close()
+            return True
+        index = index_of(head.start_ns, segment.rate, segment.phase)
+        if index > segment.settled:
+            if self._first_open_index(segment, watermark_ns) < index:
+                return False
+            if index - segment.end > samples_in(SHORT_GAP, segment.rate):
+                self._close()
+                return True
+        if self._untangle(segment.phase):
+            return True
+        self._pending.take()
+        if head.header is not None:
+            steady = samples_until_slip(head.start_ns, segment.rate, segment.phase, head.header)
+            self._put_back(head.cut(steady))
+            head = head.cut(0, steady)
+        known = min(max(segment.settled - index, 0), len(head))
+        self._count_known(segment, index, head, known)
+        self._append(segment, index + known, head.cut(known), target)
+        return True
+
+    def _head(self) -> Piece:
+        """The earliest piece, on the segment's grid if its header means the same rate."""
         head, segment = self._pending.head, self._segment
-        if segment is not None and segment.rate == head.rate:
-            phase = segment.phase
-        else:
-            phase = phase_of(head.start_ns, head.rate)[1]
+        if segment is not None and head.rate != segment.rate and head.means(segment.rate):
+            self._pending.take()
+            head = head.at(segment.rate)
+            self._pending.add(head)
+        return head
+
+    def _untangle(self, phase: int) -> bool:
+        """Resolve one overlap of the earliest piece; False if there is none."""
+        head = self._pending.head
         overlap = self._pending.untangle(phase)
         if overlap is None:
             return False
@@ -200,55 +243,29 @@ class Channel:
             )
         return True
 
-    def _settle_head(self, target: int, watermark_ns: int) -> bool:
-        """Bring the earliest piece, or part of it, into a segment; False if it has to wait."""
-        head, segment = self._pending.head, self._segment
-        if segment is None:
-            return self._open_at_head(watermark_ns)
-        if head.rate != segment.rate:
-            joint_ns = time_of(segment.settled, segment.rate, segment.phase)
-            settled_ns = watermark_ns - self._lateness_ns
-            if head.start_ns > joint_ns + _half_sample(head.rate) and settled_ns < head.start_ns:
-                return False
-            self._close()
-            return True
-        index = index_of(head.start_ns, segment.rate, segment.phase)
-        if index > segment.settled:
-            if self._first_open_index(segment, watermark_ns) < index:
-                return False
-            if index - segment.end > samples_in(SHORT_GAP, segment.rate):
-                self._close()
-                return True
+    def _trim_head(self, settled_ns: int) -> bool:
+        """Drop what of the earliest piece lies before a time that is settled; False if nothing."""
+        head = self._pending.head
+        ahead_ns = settled_ns - head.start_ns
+        if ahead_ns <= _half_sample(head.rate):
+            return False
         self._pending.take()
-        if head.header is not None:
-            steady = samples_until_slip(head.start_ns, segment.rate, segment.phase, head.header)
-            self._put_back(head.cut(steady))
-            head = head.cut(0, steady)
-        known = min(max(segment.settled - index, 0), len(head))
-        self._count_known(segment, head, known)
-        self._append(segment, index + known, head.cut(known), target)
+        step = NANOSECONDS * head.rate.denominator
+        known = min(len(head), (ahead_ns * head.rate.numerator + step // 2) // step)
+        self.summary.skip("samples", "duplicate", known, self.nslc)
+        self._put_back(head.cut(known))
         return True
 
-    def _open_at_head(self, watermark_ns: int) -> bool:
-        head = self._pending.head
-        gap_ns = head.start_ns - self._closed_ns
-        if gap_ns < -_half_sample(head.rate):
-            self._pending.take()
-            step = NANOSECONDS * head.rate.denominator
-            known = min(len(head), (-gap_ns * head.rate.numerator + step // 2) // step)
-            self.summary.skip("samples", "duplicate", known, self.nslc)
-            self._put_back(head.cut(known))
-            return True
-        index, phase = phase_of(head.start_ns, head.rate)
-        may_come = watermark_ns < FOREVER and gap_ns > _half_sample(head.rate)
-        if may_come and index_from(watermark_ns - self._lateness_ns, head.rate, phase) < index:
-            return False
-        good, bad, rest = split_valid(self._pending.take())
+    def _open_segment(self) -> bool:
+        """Begin a segment with the earliest piece. Always True: something has been settled."""
+        head = self._pending.take()
+        good, bad, rest = split_valid(head)
         self._put_back(rest)
         if bad:
             self._closed_ns = head.sample_ns(bad)
             self._put_back(good)
             return True
+        index, phase = phase_of(head.start_ns, head.rate)
         resampler = make_resampler(head.rate, self._model_rate, self._resampling)
         first = float(good.samples[0])
         self._segment = _Segment(
@@ -291,9 +308,10 @@ class Channel:
         if piece is not None and len(piece):
             self._pending.add(piece)
 
-    def _count_known(self, segment: _Segment, head: Piece, known: int) -> None:
+    def _count_known(self, segment: _Segment, index: int, head: Piece, known: int) -> None:
         """Count samples whose place is taken."""
-        if known == 1 and float(head.samples[0]) != segment.last:
+        newest = known == 1 and index == segment.end - 1
+        if newest and float(head.samples[0]) != segment.last:
             self.summary.note("slip", 1, self.nslc)
         else:
             self.summary.skip("samples", "duplicate", known, self.nslc)
@@ -318,11 +336,15 @@ class Channel:
         resampler = make_resampler(head.rate, self._model_rate, self._resampling)
         return resampler.first(phase_of(head.start_ns, head.rate)[0])
 
+    def _open_ns(self, watermark_ns: int) -> int:
+        """Earliest time for which data may still come."""
+        return FOREVER if watermark_ns >= FOREVER else watermark_ns - self._lateness_ns
+
     def _first_open_index(self, segment: _Segment, watermark_ns: int) -> int:
         """First input index for which data may still come."""
         if watermark_ns >= FOREVER:
             return FOREVER
-        return index_from(watermark_ns - self._lateness_ns, segment.rate, segment.phase)
+        return index_of(self._open_ns(watermark_ns), segment.rate, segment.phase)
 
     def _close_if_over(self, watermark_ns: int) -> None:
         """End the segment once nothing can continue it any more."""
@@ -333,7 +355,7 @@ class Channel:
         if max(self._first_open_index(segment, watermark_ns), segment.settled) <= limit:
             return
         if self._pending:
-            head = self._pending.head
+            head = self._head()
             if head.rate != segment.rate:
                 if head.start_ns <= time_of(limit, segment.rate, segment.phase):
                     return

@@ -56,11 +56,15 @@ class ChannelRoles:
         return wanted - set(self.orient(instrument, seen).slots)
 
     def place(self, nslc: NSLC, seen: frozenset[str]) -> Orientation | Refusal:
-        """Component slots with a channel among them, or why it has no place there."""
+        """Component slots of a channel's instrument, or why the channel has no place.
+
+        Of an instrument that nobody declared, every channel is taken: which of them are used is
+        a matter of event time, not of arrival.
+        """
         codes = self.declared(nslc.instrument)
         if codes is None:
-            codes = seen | {nslc.channel}
-        elif nslc.channel not in codes:
+            return self.orient(nslc.instrument, seen | {nslc.channel})
+        if nslc.channel not in codes:
             return UNDECLARED
         orientation = self.orient(nslc.instrument, codes)
         return NO_PLACE if nslc.channel in orientation.unused else orientation

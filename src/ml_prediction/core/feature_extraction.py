@@ -252,20 +252,21 @@ class FeatureExtractor:
         mu, width = float(fit.mu[row]), float(fit.width[row])
         fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE
         shift = mu if fit_ok else 0.0
-        sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, 1 / (math.sqrt(12) * rate))
+        rounding = 1 / (math.sqrt(12) * rate)  # a fit to one or two samples may claim any width
+        sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, rounding)
         index = trigger.peak + round(shift * rate)
-        spread = max(1, round(min(sigma, 0.2) * rate))
-        letter = self._letter(instrument, phase, index)
+        first = index - self._samples(LOOK_BACK)
+        around = self._around(instrument, first, index + self._samples(LOOK_AHEAD))
+        letter = self._letter(phase, around)
         level = NOTHING
         polarity: Polarity = "unknown"
         confidence = 0.0
-        first = index - self._samples(LOOK_BACK)
-        stop = index + self._samples(LOOK_AHEAD)
-        data = self._waveforms.waveform(instrument, letter, first, stop)
-        if data is not None:
-            level = measure_level(*data, index - first, rate)
+        if letter in around:
+            samples, valid = around[letter]
+            level = measure_level(samples, valid, index - first, rate)
             if phase == "P" and letter == "Z":
-                polarity, confidence = measure_polarity(data[0], level, index - first, spread, rate)
+                spread = max(1, round(min(sigma, 0.2) * rate))
+                polarity, confidence = measure_polarity(samples, level, index - first, spread, rate)
         code = self._waveforms.code(instrument, letter, index) or instrument.prefix + letter
         nslc = NSLC(*instrument[:3], code)
         physical, unit = self._physical(instrument, letter, nslc, index)
@@ -290,7 +291,7 @@ class FeatureExtractor:
             width=width,
             mu_error=mu_error,
             fit_ok=fit_ok,
-            coverage=self._coverage(instrument, index),
+            coverage=self._coverage(around, index - first),
             members=(self._spec.id,),
             detection_id=None,
             config_hash=self._provenance.config_hash,
@@ -303,20 +304,30 @@ class FeatureExtractor:
             amplitude_unit=unit,
         )
 
-    def _letter(self, instrument: Instrument, phase: str, index: int) -> str:
-        """Component that a pick is put on: Z for P, N for S, or what exists."""
-        order = "ZNE" if phase == "P" else "NEZ"
-        present = [c for c in self._spec.components if self._waveforms.code(instrument, c, index)]
-        return min(present, key=lambda c: (order + c).index(c), default=order[0])
+    def _around(
+        self, instrument: Instrument, start: int, stop: int
+    ) -> dict[str, tuple[Floats, Flags]]:
+        """Samples and validity of the components that have any there."""
+        found = {
+            letter: self._waveforms.waveform(instrument, letter, start, stop)
+            for letter in self._spec.components
+        }
+        return {
+            letter: data for letter, data in found.items() if data is not None and data[1].any()
+        }
 
-    def _coverage(self, instrument: Instrument, index: int) -> float:
+    def _letter(self, phase: str, around: Mapping[str, object]) -> str:
+        """Component that a pick is put on: Z for P, N for S, or what exists around it."""
+        order = "ZNE" if phase == "P" else "NEZ"
+        return min(around, key=lambda c: (order + c).index(c), default=order[0])
+
+    def _coverage(self, around: Mapping[str, tuple[Floats, Flags]], centre: int) -> float:
+        """Share of samples near a pick that some component has."""
         reach = self._samples(COVERAGE)
-        valid = np.zeros(2 * reach + 1, dtype=np.bool_)
-        for component in self._spec.components:
-            data = self._waveforms.waveform(instrument, component, index - reach, index + reach + 1)
-            if data is not None:
-                valid |= data[1]
-        return round(float(valid.mean()), 4)
+        covered = np.zeros(2 * reach + 1, dtype=np.bool_)
+        for _, valid in around.values():
+            covered |= valid[centre - reach : centre + reach + 1]
+        return round(float(covered.mean()), 4)
 
     def _physical(
         self, instrument: Instrument, letter: str, nslc: NSLC, index: int

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.core.grid import HIGHEST_RATE, LOWEST_RATE, grid_rate, same_rate
+from ml_prediction.core.grid import HIGHEST_RATE, LOWEST_RATE, grid_rate
 from ml_prediction.core.packets import Packet, runs
 from ml_prediction.core.pending import Piece
 from ml_prediction.util.codes import NSLC
@@ -57,9 +57,7 @@ ABSURD = Refusal(
 NO_PLACE = Refusal("unused channel", "another channel of the instrument has its component")
 
 
-def check(
-    packet: Packet, components: str, model_rate: float, known: Fraction | None
-) -> Fraction | Refusal:
+def check(packet: Packet, components: str, model_rate: float) -> Fraction | Refusal:
     """Rate on the grid of a packet that can be used, or why it can't.
 
     Parameters
@@ -70,8 +68,6 @@ def check(
         Component letters of the model.
     model_rate
         Rate of the model in Hz.
-    known
-        Rate of the channel's earlier packets; headers that mean it keep it.
     """
     if packet.samples.size == 0:
         return Refusal("empty")
@@ -99,8 +95,6 @@ def check(
             f"its code does not end in a component that the model knows ({components}, 1, 2, 3); "
             "leave it out, or rename it",
         )
-    if known is not None and same_rate(packet.sampling_rate, known):
-        return known
     rate = grid_rate(packet.sampling_rate, model_rate)
     if rate is None:
         return Refusal(

@@ -12,7 +12,7 @@ from obspy import Inventory
 from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.feature_extraction import FeatureExtractor, Provenance
-from ml_prediction.core.grid import time_of
+from ml_prediction.core.grid import samples_in, time_of
 from ml_prediction.core.postprocessing import Chunk, Stacker
 from ml_prediction.core.preprocessing import Preprocessor
 from ml_prediction.core.response import Response, channel_dips
@@ -62,7 +62,7 @@ class Lane:
             stride=stride,
             stacking=config.stacking or spec.stacking,
             blinding=blinding,
-            horizon=None if endless else round(config.horizon * spec.sampling_rate),
+            horizon=None if endless else samples_in(config.horizon, self.rate),
             summary=summary,
         )
         self.extractor = FeatureExtractor(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ml_prediction.core.packets import Packet, runs
+from ml_prediction.core.packets import Packet, runs, samples_before
 from ml_prediction.core.pending import Piece
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
@@ -76,17 +76,14 @@ def split_late(
     int
         Number of late samples that had been accepted before: mere duplicates.
     """
-    ahead = (limit_ns - piece.start_ns) * piece.rate.numerator
-    step = NANOSECONDS * piece.rate.denominator
-    count = min(max(-(-ahead // step), 0), len(piece))
+    count = samples_before(piece, limit_ns)
     if count == 0:
         return piece, [], 0
-    head, half = piece.cut(0, count), step // (2 * piece.rate.numerator)
-    times = head.start_ns + (np.arange(count) * (step / piece.rate.numerator)).astype(np.int64)
+    head, rate = piece.cut(0, count), piece.header or float(piece.rate)
+    half = round(NANOSECONDS / rate / 2)
+    times = head.start_ns + np.round(np.arange(count) * (NANOSECONDS / rate)).astype(np.int64)
     new = np.ones(count, dtype=np.bool_)
     for low, high in accepted.within(head.start_ns - half, head.stop_ns + half):
         new &= (times < low - half) | (times >= high - half)
-    late = [
-        Packet(nslc, head.sample_ns(a), float(piece.rate), head.samples[a:b]) for a, b in runs(new)
-    ]
+    late = [Packet(nslc, head.sample_ns(a), rate, head.samples[a:b]) for a, b in runs(new)]
     return piece.cut(count), late, int(count - new.sum())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +125,23 @@ def packets_from_trace(trace: Trace) -> Iterator[Packet]:
         return
     for start, stop in runs(~np.broadcast_to(mask, data.shape)):
         yield whole.slice(start, stop)
+
+
+class Timed(Protocol):
+    """Samples whose times are known."""
+
+    def __len__(self) -> int: ...
+
+    def sample_ns(self, index: int) -> int:
+        """Time of a sample in nanoseconds."""
+        ...
+
+
+def samples_before(item: Timed, time_ns: int) -> int:
+    """Number of samples that lie before a time, each judged by its own."""
+    if item.sample_ns(0) >= time_ns:  # the usual case
+        return 0
+    return bisect_left(range(len(item)), time_ns, key=item.sample_ns)
 
 
 def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.core.grid import index_of
+from ml_prediction.core.grid import index_of, same_rate, samples_until_slip
 from ml_prediction.util.times import NANOSECONDS
 
 Flags = npt.NDArray[np.bool_]
@@ -54,6 +54,14 @@ class Piece:
     def stop_ns(self) -> int:
         """Time at which the next sample would follow."""
         return self.sample_ns(len(self.samples))
+
+    def means(self, rate: Fraction) -> bool:
+        """Whether the header's rate can be this one."""
+        return same_rate(self.header or float(self.rate), rate)
+
+    def at(self, rate: Fraction) -> Piece:
+        """The same samples at the same times, on the grid of another rate."""
+        return replace(self, rate=rate, header=self.header or float(self.rate))
 
     def cut(self, start: int, stop: int | None = None) -> Piece:
         """Samples ``start`` to ``stop`` (exclusive), as views."""
@@ -143,7 +151,12 @@ class Pending:
         if other.start_ns >= head.stop_ns + NANOSECONDS // head.rate:
             return None
         if other.rate != head.rate:
-            return self._trim_other_rate(head, other)
+            if not other.means(head.rate):
+                return self._trim_other_rate(head, other)
+            return self._replace_two(head, other.at(head.rate))
+        pieces = [part for piece in (head, other) for part in _steady_parts(piece, phase)]
+        if len(pieces) > 2:
+            return self._replace_two(*pieces)
         offset = index_of(other.start_ns, head.rate, phase) - index_of(
             head.start_ns, head.rate, phase
         )
@@ -166,6 +179,13 @@ class Pending:
         conflicts = int(differs.sum())
         return Overlap(duplicates=common - conflicts, disagreements=conflicts)
 
+    def _replace_two(self, *pieces: Piece) -> Overlap:
+        """Other pieces for the earliest two; what they overlap is left for the next call."""
+        self.take()
+        self.take()
+        self._put(*pieces)
+        return Overlap()
+
     def _trim_other_rate(self, head: Piece, other: Piece) -> Overlap | None:
         """Two rates at the same time can't both be true: the earlier piece keeps its span."""
         covered = (head.stop_ns - other.start_ns) * other.rate.numerator
@@ -173,15 +193,21 @@ class Pending:
         overlap = min(len(other), (covered - unit // 2) // unit + 1)
         if covered <= unit // 2:
             return None
-        self.take()
-        self.take()
-        self._put(head, other.cut(overlap))
+        self._replace_two(head, other.cut(overlap))
         return Overlap(disagreements=overlap)
 
     def _put(self, *pieces: Piece) -> None:
         for piece in pieces:
             if len(piece):
                 self.add(piece)
+
+
+def _steady_parts(piece: Piece, phase: int) -> list[Piece]:
+    """A piece, cut where its header's rate slips against the grid."""
+    if piece.header is None:
+        return [piece]
+    steady = samples_until_slip(piece.start_ns, piece.rate, phase, piece.header)
+    return [part for part in (piece.cut(0, steady), piece.cut(steady)) if len(part)]
 
 
 def split_valid(piece: Piece) -> tuple[Piece, int, Piece | None]:

@@ -31,7 +31,7 @@ from ml_prediction.util.times import to_ns
 if TYPE_CHECKING:
     import pandas
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, repr=False)

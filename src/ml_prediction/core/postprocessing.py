@@ -250,6 +250,10 @@ class Stacker:
             self._count(instrument, track, valid, guarded, some)
             if valid.any() or track.first_valid is not None:
                 chunks.append(Chunk(instrument, begin, values, valid))
+        if stop > max(begin, end) and track.first_valid is not None:
+            # nothing is known up to here: what waits for later samples need not wait for them
+            empty = np.zeros((self._labels, 0), dtype=np.float32)
+            chunks.append(Chunk(instrument, stop, empty, np.zeros(0, dtype=np.bool_)))
         if stop > begin:
             track.emitted = stop
             drop = min(stop - self._guard - track.start, len(track.mask))

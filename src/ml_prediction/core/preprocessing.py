@@ -14,6 +14,7 @@ from ml_prediction.core import filters
 from ml_prediction.core.assembly import OneComponent
 from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
+from ml_prediction.core.components import Orientation
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Flags, Floats
 from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
@@ -39,7 +40,6 @@ class _Station:
     """State of one instrument."""
 
     channels: dict[str, Channel] = field(default_factory=dict)
-    rates: dict[str, Fraction] = field(default_factory=dict)
     accepted: dict[str, Accepted] = field(default_factory=dict)
     watermark_ns: int = -FOREVER
     next_index: int | None = None
@@ -161,8 +161,6 @@ class Preprocessor:
     def front(self, instrument: Instrument) -> int:
         """Samples of an instrument before this index are final and in :meth:`waveform`."""
         station = self._stations[instrument]
-        if station.watermark_ns >= FOREVER:
-            return FOREVER
         if station.next_index is None:
             return -FOREVER
         return (station.next_index - 1) * self._stride + self._length
@@ -211,8 +209,7 @@ class Preprocessor:
         """Buffer one packet; the time of its last accepted sample, or None."""
         summary, nslc = self.summary, packet.nslc
         station = self._stations.get(nslc.instrument)
-        known = None if station is None else station.rates.get(nslc.channel)
-        rate = check(packet, self.spec.components, self.spec.sampling_rate, known)
+        rate = check(packet, self.spec.components, self.spec.sampling_rate)
         if isinstance(rate, Refusal):
             self._refuse(packet, rate)
             return None
@@ -226,7 +223,6 @@ class Preprocessor:
         station = self._stations.setdefault(nslc.instrument, _Station())
         if nslc.channel not in station.channels:
             self._meet(nslc, station)
-        station.rates[nslc.channel] = rate
         newest = None
         unused = len(packet)
         for piece in usable_pieces(packet, rate):
@@ -238,10 +234,10 @@ class Preprocessor:
             summary.skip("samples", "duplicate", duplicates, nslc)
             late.extend(too_late)
             if len(good):
-                step = good.sample_ns(1) - good.start_ns
-                accepted.add(good.start_ns, good.stop_ns, step)
+                half_ns = (good.sample_ns(1) - good.start_ns) // 2
+                accepted.add(good.start_ns, good.stop_ns, half_ns)
                 station.channels[nslc.channel].add(good)
-                newest = max(newest or -FOREVER, good.stop_ns - step)
+                newest = max(newest or -FOREVER, good.sample_ns(len(good) - 1))
         for what, count in left_out(packet) if unused else ():
             self._explain(nslc, what.reason, f"{nslc}: {what.explanation}.")
             summary.skip("samples", what.reason, count, nslc)
@@ -260,19 +256,22 @@ class Preprocessor:
         station.accepted[nslc.channel] = Accepted()
 
     def _channels(self, instrument: Instrument, component: str, stop: int) -> list[Channel]:
-        """Channels that can be a component, best first, of those with data before ``stop``.
+        """Channels that can be a component, best first, of those with data before ``stop``."""
+        born, orientation = self._oriented(instrument, stop)
+        return [born[code] for code in orientation.slots.get(component, ()) if code in born]
+
+    def _oriented(
+        self, instrument: Instrument, stop: int
+    ) -> tuple[dict[str, Channel], Orientation]:
+        """Channels with data before ``stop``, and the component slots of the instrument then.
 
         What an instrument has is a matter of event time: a channel that comes later does not
         change what its elders were before.
         """
         channels = self._stations[instrument].channels
-        codes = self._roles.declared(instrument)
-        if codes is None:
-            codes = frozenset(
-                code for code, c in channels.items() if c.born is not None and c.born < stop
-            )
-        slot = self._roles.orient(instrument, codes).slots.get(component, ())
-        return [channels[code] for code in slot if code in channels]
+        born = {c: ch for c, ch in channels.items() if ch.born is not None and ch.born < stop}
+        codes = self._roles.declared(instrument) or frozenset(born)
+        return born, self._roles.orient(instrument, codes)
 
     def _refuse(self, packet: Packet, refusal: Refusal) -> None:
         """Count a packet that can't be used; explain it once for each channel."""
@@ -330,10 +329,7 @@ class Preprocessor:
                 return
             first = self._next_data(station, start)
             if first is not None and first < stop:
-                channels = [
-                    self._channels(instrument, letter, stop) for letter in self.spec.components
-                ]
-                yield self._builder.build(instrument, index, channels)
+                yield self._builder.build(instrument, index, *self._oriented(instrument, stop))
                 station.next_index = index + 1
             else:  # nothing in this window: go on to where there is something
                 settled = (front - self._length) // self._stride + 1
@@ -397,7 +393,6 @@ class Preprocessor:
         return [
             {
                 "channels": [channel.snapshot() for channel in station.channels.values()],
-                "rates": {code: [r.numerator, r.denominator] for code, r in station.rates.items()},
                 "accepted": {code: a.snapshot() for code, a in station.accepted.items()},
                 "watermark_ns": station.watermark_ns,
                 "next_index": station.next_index,
@@ -417,7 +412,6 @@ class Preprocessor:
                 self._stations[nslc.instrument] = station
                 self._meet(nslc, station)
                 station.channels[nslc.channel].restore(saved)
-            station.rates = {code: Fraction(*rate) for code, rate in item["rates"].items()}
             station.accepted = {
                 code: Accepted([(a, b) for a, b in intervals])
                 for code, intervals in item["accepted"].items()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ml_prediction.core import filters
 from ml_prediction.core.assembly import Component, OneComponent, assemble
 from ml_prediction.core.channel import Channel
+from ml_prediction.core.components import Orientation
 from ml_prediction.core.grid import time_of
 from ml_prediction.core.history import Flags, Floats
 from ml_prediction.core.response import CONTEXT, Response
@@ -67,7 +68,11 @@ class WindowBuilder:
         self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
 
     def build(
-        self, instrument: Instrument, index: int, channels: Sequence[Sequence[Channel]]
+        self,
+        instrument: Instrument,
+        index: int,
+        channels: Mapping[str, Channel],
+        orientation: Orientation,
     ) -> RawWindow | Skipped:
         """The window, or the reason why there is none.
 
@@ -76,20 +81,31 @@ class WindowBuilder:
         instrument, index
             Which one.
         channels
-            For each component of the model, the channels that can be it, best first.
+            By code, those with data before its end.
+        orientation
+            Which of them can be which component.
         """
         spec = self._spec
-        start = index * self._stride
-        parts = [self._part(some, start, start + spec.in_samples) for some in channels]
+        start, stop = index * self._stride, index * self._stride + spec.in_samples
+        slots = [
+            [channels[code] for code in orientation.slots.get(letter, ()) if code in channels]
+            for letter in spec.components
+        ]
+        for code in orientation.unused:
+            if code in channels and channels[code].read_unfiltered(start, stop)[1].any():
+                self._leave_out(channels[code], "another has its component")
+        parts = [self._part(some, start, stop) for some in slots]
         made = assemble(parts, spec.components, spec.in_samples, self._one_component)
         for row in made.flat if made.reason in {None, "flat"} else ():
-            nslc = channels[row][0].nslc
+            nslc = slots[row][0].nslc
             self._summary.note("flat component", 1, nslc)
             sentence = f"{nslc} is constant and not used; check sensor, cable and digitiser."
             self._explain(nslc, "flat", sentence)
         if made.reason is not None:
             self._summary.skip("windows", made.reason, 1, instrument)
             return Skipped(instrument, spec.id, index, index + 1, made.reason, made.recorded)
+        for row in made.short:
+            self._leave_out(slots[row][0], "too few samples")
         self._summary.windows += 1
         return RawWindow(instrument, index, made.data, made.mask)
 
@@ -101,17 +117,20 @@ class WindowBuilder:
         channel, unfiltered, valid = max(found, key=lambda item: item[2].sum())
         for other, _, also in found if len(found) > 1 else ():
             if other is not channel and also.any():
-                self._summary.skip("windows of a channel", "another is fuller", 1, other.nslc)
+                self._leave_out(other, "another is fuller")
         if self._response is not None and valid.any():
             try:
                 samples = self._ground_motion(channel, self._response, start, stop)
             except DataError as error:  # this channel can't be used; the others can
                 self._explain(channel.nslc, "no response", str(error))
-                self._summary.skip("windows of a channel", "no response", 1, channel.nslc)
-                return None
+                self._leave_out(channel, "no response")
+                return Component(unfiltered, unfiltered, valid, usable=False)
             return Component(samples, unfiltered, valid)
         samples, _ = channel.read(start, stop)
         return Component(samples, unfiltered, valid)
+
+    def _leave_out(self, channel: Channel, reason: str) -> None:
+        self._summary.skip("windows of a channel", reason, 1, channel.nslc)
 
     def _ground_motion(self, channel: Channel, response: Response, start: int, stop: int) -> Floats:
         """A window without response: from a block on the window grid, filtered afterwards."""
