@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from core.packetise import (
+    START_NS,
     Outcome,
     Pushes,
     Windows,
@@ -20,6 +21,7 @@ from core.packetise import (
     cut,
     fake_model,
     fake_spec,
+    in_time_order,
     make_packet,
     noise_with_pulses,
     packets_of,
@@ -235,6 +237,36 @@ def test_packets_change_no_pick_without_response(seed: int) -> None:
     assert len(one.picks) > 10
     assert_same(one, other)
     assert physical(one) == physical(other)
+
+
+def test_the_amplitude_of_a_pick_later_than_its_peak_waits_for_no_packet() -> None:
+    late, differing = 0, []
+    for shift in (78, 80):  # pulses at the place in a window where it matters
+        generator = np.random.default_rng(shift)
+        start_ns = START_NS + shift * 10**7
+        packets = [
+            make_packet(noise_with_pulses(generator, 60, RATE, every=8.0), code, start_ns=start_ns)
+            for code in CODES[:3]
+        ]
+        pushes = in_time_order(cut(packets, generator, longest=10), 0.07)
+        one, other = without_response([packets]), without_response(pushes)
+        assert_same(one, other)
+        late += sum(p.time > p.peak_time for p in one.picks)
+        first, second = physical(one), physical(other)
+        differing += [pick_id for pick_id in first if first[pick_id] != second[pick_id]]
+    assert late > 5
+    assert differing == []
+
+
+def test_data_that_begin_with_their_response_are_used() -> None:
+    """A window begins before its data; the response is that of the data's time."""
+    inventory = inventory_of(CODES[:3])
+    (station,) = inventory[0]
+    for channel in station:
+        channel.start_date = to_utc(START_NS)
+    found = without_response([packets_with(CODES[:3], 30.0)], inventory)
+    assert found.summary.windows >= 30
+    assert not any("no response" in reason for reason in found.summary.skipped)
 
 
 def without_response(pushes: Pushes, inventory: Inventory | None = None) -> Outcome:

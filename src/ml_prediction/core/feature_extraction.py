@@ -256,7 +256,7 @@ class FeatureExtractor:
         sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, rounding)
         index = trigger.peak + round(shift * rate)
         first = index - self._samples(LOOK_BACK)
-        around = self._around(instrument, first, index + self._samples(LOOK_AHEAD))
+        around = self._around(instrument, first, index + self._samples(COVERAGE) + 1)
         letter = self._letter(phase, around)
         level = NOTHING
         polarity: Polarity = "unknown"
@@ -336,7 +336,7 @@ class FeatureExtractor:
         if self._response is None:
             return None, None
         before = self._samples(CONTEXT)
-        stop = index + self._samples(LOOK_AHEAD)
+        stop = index + self._samples(COVERAGE) + 1
         data = self._waveforms.waveform(instrument, letter, index - before, stop)
         if data is None or not data[1].any():
             return None, None

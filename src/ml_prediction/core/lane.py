@@ -43,7 +43,8 @@ class Lane:
         blinding = config.blinding or spec.blinding
         check_windows(spec, stride, blinding, config.horizon)
         versions = {"ml_prediction": __version__, **spec.versions}
-        response = Response(inventory) if inventory and config.response == "remove" else None
+        remove = inventory is not None and config.response == "remove"
+        response = Response(inventory) if remove else None
         self.preprocessor = Preprocessor(
             spec,
             stride=stride,

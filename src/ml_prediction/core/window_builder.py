@@ -137,7 +137,8 @@ class WindowBuilder:
         spec = self._spec
         begin = start - round(CONTEXT * spec.sampling_rate)
         counts, valid = channel.read_unfiltered(begin, stop)
-        time_ns = time_of(start, self._rate)
+        first = start + int(valid[start - begin :].argmax())  # responses have epochs
+        time_ns = time_of(first, self._rate)
         block = fill_gaps(counts, valid)
         motion = response.remove(channel.nslc, time_ns, block, spec.sampling_rate)
         sections = filters.for_channel(spec.filters, channel.nslc.channel, spec.sampling_rate)
