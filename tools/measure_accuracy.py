@@ -93,7 +93,7 @@ def judge(crops: list[Crop], picker: Callable[[Stream], list[Found]]) -> tuple[l
     matches, wrong = [], 0
     for crop in crops:
         picks = [found for found in picker(crop.stream) if found.phase in crop.judged]
-        right = set()
+        right: set[int] = set()
         for phase, time in crop.arrivals.items():
             near = [f for f in picks if f.phase == phase and abs(f.time - time) <= TOLERANCE]
             right.update(map(id, near))
