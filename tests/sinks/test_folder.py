@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml_prediction.errors import ConfigurationError
-from ml_prediction.sinks.folder import OutputFolder
+from ml_prediction.sinks.base import SINKS, files_of
+from ml_prediction.sinks.folder import OUTPUT_NAMES, OutputFolder
 
 
 def names(folder: Path) -> set[str]:
@@ -88,3 +94,102 @@ def test_wrong_names_and_places(tmp_path: Path) -> None:
         for name in ("a", "", "b/c"):
             with pytest.raises(ConfigurationError, match="name"):
                 folder.part(name)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_empty_name_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="empty"):
+        OutputFolder(name)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_folder_that_can_not_be_written_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    exists_at = Path.exists
+
+    def look(path: Path) -> bool:
+        if path.name in OUTPUT_NAMES:  # without the right to enter, not even this
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return exists_at(path)
+
+    monkeypatch.setattr(Path, "exists", look)
+    out = tmp_path / "out"
+    if exists:
+        out.mkdir()
+    with pytest.raises(ConfigurationError, match="out can't be written to"):
+        OutputFolder(out)
+    assert out.exists() is exists
+    monkeypatch.undo()
+    OutputFolder(out).abort()  # the lock was let go
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(ConfigurationError, match="can't be written to"):
+            OutputFolder(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_what_a_killed_run_left_is_removed_once_the_lock_is_held(tmp_path: Path) -> None:
+    mine = {".notes.part", ".scratch-", ".scratch-of-mine", "picks.csv.part", ".UW.GNW.part"}
+    for name in (*mine, ".picks.csv.part", ".UW.GNW..HH.png.part", ".summary.json.part"):
+        (tmp_path / name).touch()
+    (tmp_path / ".scratch-a1_b2c3d" / "0").mkdir(parents=True)
+    (tmp_path / ".scratch-a1_b2c3d" / "0" / "picks").touch()
+    stale = names(tmp_path) - mine
+    running = OutputFolder(tmp_path / "other")
+    (running.path / ".picks.csv.part").touch()
+    with pytest.raises(ConfigurationError, match="Another run"):
+        OutputFolder(running.path)
+    assert names(running.path) == {".picks.csv.part"}
+    running.abort()
+    OutputFolder(tmp_path).abort()
+    assert len(stale) == 4
+    assert names(tmp_path) == mine | {"other"}
+
+
+def test_scratch_folders_are_named_as_tempfile_does(tmp_path: Path) -> None:
+    for _ in range(20):
+        tempfile.mkdtemp(prefix=".scratch-", dir=tmp_path)
+    OutputFolder(tmp_path).abort()
+    assert names(tmp_path) == set()
+
+
+def test_file_systems_that_can_not_flush_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with OutputFolder(tmp_path) as folder:
+        folder.part("picks.csv").write_text("new")
+    assert names(tmp_path) == {"picks.csv"}
+
+
+def test_folder_in_the_place_of_a_result_is_named_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "picks.csv").mkdir()
+    with pytest.raises(ConfigurationError, match=r"picks\.csv is a folder"):
+        OutputFolder(tmp_path, overwrite=True)
+
+
+def test_results_are_the_files_of_all_sinks_and_the_summary() -> None:
+    assert [*(name for kind in SINKS for name in files_of(kind)), "summary.json"] == list(
+        OUTPUT_NAMES
+    )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import obspy
@@ -20,7 +23,7 @@ from obspy import Stream, Trace, UTCDateTime
 
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import ConfigurationError
-from ml_prediction.sinks.base import SINKS, make_sinks
+from ml_prediction.sinks.base import SINKS, files_of, make_sinks
 from ml_prediction.sinks.folder import OutputFolder
 from ml_prediction.sinks.quakeml import PATIENCE_NS, QuakemlSink, resource_id
 from ml_prediction.sinks.tables import PICK_COLUMNS
@@ -66,6 +69,23 @@ def test_formats_are_checked_and_made_once(tmp_path: Path) -> None:
         assert len(sinks) == 2
         for sink in sinks:
             sink.abort()
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_files_are_those_that_the_sink_says(tmp_path: Path, name: str) -> None:
+    assert {path.name for path in write(tmp_path, name, PARTS).iterdir()} == set(files_of(name))
+
+
+def test_files_of_an_unknown_format_and_without_large_libraries() -> None:
+    with pytest.raises(ConfigurationError, match="xlsx"):
+        files_of("xlsx")
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore');"
+        "from ml_prediction.sinks.base import files_of; print(files_of('parquet'));"
+        "assert not {'pyarrow', 'matplotlib.figure', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "picks.parquet" in done.stdout
 
 
 @pytest.mark.parametrize("name", SINKS)
@@ -188,10 +208,38 @@ def test_resource_ids_are_made_legal() -> None:
     assert resource_id("a b", "UW.GNW..HH/P") == "smi:local/ml_prediction/a_b/UW.GNW..HH/P"
 
 
-def test_markers_are_read_by_pyrocko(tmp_path: Path) -> None:
+ODD = make_pick(station="A\x00 B\x1f", location="\ud800", channel="H,.Z", phase="P\n")
+
+
+def test_quakeml_with_any_codes_reads_back(tmp_path: Path) -> None:
+    odd = make_detection(station=ODD.station, location=ODD.location, channel="H,.")
+    path = write(tmp_path, "quakeml", [([ODD, P], [odd], None)]) / "picks.xml"
+    catalog = obspy.read_events(str(path))
+    picks = {event.picks[0].waveform_id.get_seed_string() for event in catalog if event.picks}
+    assert picks == {"BW.A__B_._.H,.Z", "BW.RJOB..EHZ"}
+    assert "BW.A_ B_._.H,." in " ".join(c.text for event in catalog for c in event.comments)
+
+
+def pyrocko_markers() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        marker = pytest.importorskip("pyrocko.gui.snuffler.marker")
+        module: ModuleType = pytest.importorskip("pyrocko.gui.snuffler.marker")
+    return module
+
+
+def test_markers_with_any_codes_are_read_by_pyrocko(tmp_path: Path) -> None:
+    marker = pyrocko_markers()
+    path = write(tmp_path, "markers", [([ODD, P], [], None)]) / "picks.markers"
+    loaded = marker.load_markers(str(path))
+    assert [m.nslc_ids for m in loaded] == [
+        (("BW", "A__B_", "_", "H__Z"),),
+        (("BW", "RJOB", "", "EHZ"),),
+    ]
+    assert [m.get_phasename() for m in loaded] == ["P_", "P"]
+
+
+def test_markers_are_read_by_pyrocko(tmp_path: Path) -> None:
+    marker = pyrocko_markers()
     sharp = make_pick(sigma=math.nan)
     path = write(tmp_path, "markers", [*PARTS, ([sharp], [], None)]) / "picks.markers"
     loaded = marker.load_markers(str(path))

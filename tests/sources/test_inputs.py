@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obspy import UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.sources.files import open_files
 from ml_prediction.sources.inputs import expand, sds_name
+from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
 
@@ -45,8 +51,13 @@ def test_what_does_not_exist_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=tmp_path.name):
+    (tmp_path / ".hidden").touch()
+    with pytest.raises(DataError, match=rf"{tmp_path.name} has no files; skipped") as caught:
         expand(tmp_path)
+    assert "widen" not in str(caught.value)
+    ledger = ProblemLedger()
+    expand([tmp_path, touch(tmp_path.parent / "file")], None, ledger)
+    assert [(p.path, p.reason) for p in ledger.all] == [(tmp_path, "empty folder")]
     with pytest.raises(ConfigurationError, match="No input"):
         expand([])
 
@@ -81,3 +92,89 @@ def test_selection_is_checked() -> None:
         Selection([" "])
     with pytest.raises(ConfigurationError, match="before"):
         Selection(start_ns=2, end_ns=1)
+
+
+@pytest.mark.parametrize("inputs", ["", " ", ["", "a"]])
+def test_empty_text_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: str | list[str]
+) -> None:
+    touch(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="unset"):
+        expand(inputs)
+
+
+Forbid = Callable[[Path], None]
+
+
+@pytest.fixture
+def forbid(monkeypatch: pytest.MonkeyPatch) -> Forbid:
+    """Make a folder unreadable, for root too."""
+    scandir, stat = os.scandir, os.stat
+
+    def make(folder: Path) -> None:
+        def refuse(path: Any) -> None:
+            error = PermissionError(errno.EACCES, "Permission denied", str(path))
+            if isinstance(path, str | Path) and Path(path) == folder:
+                raise error
+
+        def listed(path: Any = ".") -> Any:
+            refuse(path)
+            return scandir(path)
+
+        def looked_at(path: Any, *args: Any, **options: Any) -> Any:
+            if isinstance(path, str | Path):
+                refuse(Path(path) if str(path).endswith("/.") else Path(path).parent)
+            return stat(path, *args, **options)
+
+        monkeypatch.setattr(os, "scandir", listed)
+        monkeypatch.setattr(os, "stat", looked_at)
+
+    return make
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.mseed", "*/a.mseed", "**"])
+def test_folder_that_can_not_be_listed_is_counted(
+    tmp_path: Path, forbid: Forbid, pattern: str
+) -> None:
+    good = touch(tmp_path / "good" / "a.mseed")
+    secret = touch(tmp_path / "secret" / "a.mseed").parent
+    forbid(secret)
+    ledger = ProblemLedger()
+    assert [file.path for file in expand(str(tmp_path / pattern), None, ledger)][:1] == [good]
+    (problem,) = ledger.all
+    assert (problem.path, problem.reason, problem.count) == (secret, "unreadable", 1)
+    assert str(secret) in problem.message
+    assert "Check its rights" in problem.message
+
+
+@pytest.mark.parametrize("name", ["", "a.mseed", "*.mseed"])
+def test_named_input_that_can_not_be_looked_at_is_the_reason(
+    tmp_path: Path, forbid: Forbid, name: str
+) -> None:
+    secret = touch(tmp_path / "secret" / "a.mseed").parent
+    forbid(secret)
+    with pytest.raises(DataError, match=r"secret.*Check its rights") as caught:
+        open_files(str(secret / name))
+    assert "widen" not in str(caught.value)
+
+
+PACKED = {
+    "gzip": b"\x1f\x8b\x08",
+    "bzip2": b"BZh91AY&SY",
+    "xz": b"\xfd7zXZ\x00",
+    "zip": b"PK\x03\x04",
+    "tar": b"a.mseed".ljust(257, b"\x00") + b"ustar\x00",
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_packed_files_are_named_and_not_searched(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_prediction.sources import miniseed
+
+    monkeypatch.setattr(miniseed, "contains_record", lambda path: pytest.fail("searched"))
+    (tmp_path / "data").write_bytes(PACKED[kind] + bytes(600))
+    with pytest.raises(DataError, match=f"data is packed with {kind}; skipped. Unpack it first"):
+        open_files(tmp_path)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final, Protocol
 
 from obspy import Stream
 
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.folder import OutputFolder
+from ml_prediction.sinks.markers import MarkersSink
+from ml_prediction.sinks.parquet import ParquetSink
+from ml_prediction.sinks.probabilities import ProbabilitySink
+from ml_prediction.sinks.quakeml import QuakemlSink
+from ml_prediction.sinks.tables import CsvSink
 
 
 class Sink(Protocol):
-    """Where results go. Results may come in any number of calls."""
+    """Where results go. Results may come in any number of calls.
+
+    ``FILES`` are the names of the files that it writes.
+    """
+
+    FILES: ClassVar[tuple[str, ...]]
+
+    def __init__(self, folder: OutputFolder) -> None: ...
 
     def write(
         self,
@@ -36,8 +48,7 @@ def make_sinks(formats: Iterable[str], folder: OutputFolder) -> list[Sink]:
     Parameters
     ----------
     formats
-        Of ``csv`` (picks.csv, detections.csv), ``parquet`` (picks.parquet), ``quakeml``
-        (picks.xml), ``markers`` (picks.markers), ``mseed`` (predictions.mseed).
+        Keys of SINKS; what each writes is said by `files_of`.
     folder
         Commits or removes what the sinks write.
 
@@ -47,11 +58,7 @@ def make_sinks(formats: Iterable[str], folder: OutputFolder) -> list[Sink]:
         If a format is unknown, or an optional library is missing.
     """
     names = list(dict.fromkeys(name.strip().lower() for name in formats if name.strip()))
-    unknown = [name for name in names if name not in SINKS]
-    if unknown:
-        raise ConfigurationError(
-            f"Unknown format {', '.join(unknown)}: choose from {', '.join(SINKS)}."
-        )
+    _check(names)
     sinks: list[Sink] = []
     try:
         for name in names:
@@ -63,41 +70,31 @@ def make_sinks(formats: Iterable[str], folder: OutputFolder) -> list[Sink]:
     return sinks
 
 
-def _csv(folder: OutputFolder) -> Sink:
-    from ml_prediction.sinks.tables import CsvSink
+def files_of(format_name: str) -> tuple[str, ...]:
+    """Names of the files that a format writes.
 
-    return CsvSink(folder)
-
-
-def _parquet(folder: OutputFolder) -> Sink:
-    from ml_prediction.sinks.parquet import ParquetSink
-
-    return ParquetSink(folder)
-
-
-def _quakeml(folder: OutputFolder) -> Sink:
-    from ml_prediction.sinks.quakeml import QuakemlSink
-
-    return QuakemlSink(folder)
+    Raises
+    ------
+    ConfigurationError
+        If the format is unknown.
+    """
+    _check([format_name])
+    return SINKS[format_name].FILES
 
 
-def _markers(folder: OutputFolder) -> Sink:
-    from ml_prediction.sinks.markers import MarkersSink
-
-    return MarkersSink(folder)
-
-
-def _mseed(folder: OutputFolder) -> Sink:
-    from ml_prediction.sinks.probabilities import ProbabilitySink
-
-    return ProbabilitySink(folder)
+def _check(names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in SINKS]
+    if unknown:
+        raise ConfigurationError(
+            f"Unknown format {', '.join(unknown)}: choose from {', '.join(SINKS)}."
+        )
 
 
-SINKS: Final[dict[str, Callable[[OutputFolder], Sink]]] = {
-    "csv": _csv,
-    "parquet": _parquet,
-    "quakeml": _quakeml,
-    "markers": _markers,
-    "mseed": _mseed,
+SINKS: Final[dict[str, type[Sink]]] = {
+    "csv": CsvSink,
+    "parquet": ParquetSink,
+    "quakeml": QuakemlSink,
+    "markers": MarkersSink,
+    "mseed": ProbabilitySink,
 }
-"""Sinks by the name of their format, each imported when it is first used."""
+"""Sinks by the name of their format. Large libraries are imported when a sink is made."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,14 +24,21 @@ OUTPUT_NAMES: Final = (
     "predictions.mseed",
     "summary.json",
 )
-"""Files that mark a folder as the output of a run."""
+"""Files that mark a folder as the output of a run: those of all sinks, and the summary."""
+
+_STALE_FILE: Final = re.compile(
+    rf"\.({'|'.join(map(re.escape, OUTPUT_NAMES))}|.+\.png)\.part", re.DOTALL
+)
+_STALE_FOLDER: Final = re.compile(r"\.scratch-[a-z0-9_]{8}")
+"""As `tempfile` names them: drivers keep there what is not complete yet."""
 
 
 class OutputFolder:
     """Folder for the results of one run; a context manager.
 
     Files are written under a hidden name beside their final one. Leaving the context flushes
-    them to the disk and renames them; leaving it by an error or interrupt removes them.
+    them to the disk and renames them; leaving it by an error or interrupt removes them. What a
+    run that was killed has left under hidden names is removed by the next one.
 
     Parameters
     ----------
@@ -42,22 +52,45 @@ class OutputFolder:
     Raises
     ------
     ConfigurationError
-        If the folder holds results and ``overwrite`` is False, if another run is writing to
-        it, or if it can't be made.
+        If the path is empty, if the folder holds results and ``overwrite`` is False, if another
+        run is writing to it, or if it can't be made or written to.
     """
 
     def __init__(self, path: str | Path, overwrite: bool = False) -> None:
+        if not str(path).strip():
+            raise ConfigurationError("The output folder's name is empty: give one with --out.")
         self.path = Path(path)
         self._parts: dict[str, Path] = {}
-        self._created = self._make_folders()
         self._descriptor: int | None = None
+        self._created = self._make_folders()
+        try:
+            self._prepare(overwrite)
+        except ConfigurationError:
+            self.abort()
+            raise
+
+    def _prepare(self, overwrite: bool) -> None:
+        locked = self._lock()
+        try:
+            tempfile.TemporaryFile(dir=self.path).close()
+        except OSError as error:
+            raise ConfigurationError(
+                f"Output folder {self.path} can't be written to ({error.strerror}): "
+                "change its rights, or choose another."
+            ) from error
         old = [name for name in OUTPUT_NAMES if (self.path / name).exists()]
         if old and not overwrite:
             raise ConfigurationError(
                 f"{self.path} has results already ({', '.join(old)}): "
                 "choose another folder, or use --overwrite."
             )
-        self._lock()
+        folders = [name for name in old if (self.path / name).is_dir()]
+        if folders:
+            raise ConfigurationError(
+                f"{self.path / folders[0]} is a folder: remove it, or choose another output folder."
+            )
+        if locked:  # nobody else's then
+            _remove_stale(self.path)
 
     def part(self, name: str) -> Path:
         """Temporary path of an output file, to be opened and written by the caller.
@@ -84,7 +117,8 @@ class OutputFolder:
             part.replace(self.path / name)
         for name in set(OUTPUT_NAMES) - set(written):
             (self.path / name).unlink(missing_ok=True)
-        _sync(self.path)
+        with suppress(OSError):  # not every file system can flush a folder
+            _sync(self.path)
         self._parts.clear()
         self._release()
 
@@ -112,8 +146,8 @@ class OutputFolder:
 
     def _make_folders(self) -> list[Path]:
         """Make the folder; return the folders made, the innermost first."""
-        missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
         try:
+            missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
@@ -121,8 +155,8 @@ class OutputFolder:
             ) from error
         return missing
 
-    def _lock(self) -> None:
-        """Keep other runs out. The kernel drops the lock when the process ends, however."""
+    def _lock(self) -> bool:
+        """Keep other runs out, if the file system can; the lock ends with the process."""
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +167,8 @@ class OutputFolder:
             ) from error
         except OSError:
             self._release()  # some network file systems have no locks: go on without
+            return False
+        return True
 
     def _release(self) -> None:
         if self._descriptor is not None:
@@ -152,3 +188,13 @@ def _remove_empty(folders: Iterable[Path]) -> None:
     with suppress(OSError):  # somebody has put something in
         for folder in folders:
             folder.rmdir()
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what a killed run left; what can't be removed is no obstacle."""
+    for path in folder.iterdir():
+        if _STALE_FOLDER.fullmatch(path.name) and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif _STALE_FILE.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()

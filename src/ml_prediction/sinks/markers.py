@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from obspy import Stream
 
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.sinks.folder import OutputFolder
+from ml_prediction.sinks.plain import plain_code
 from ml_prediction.util.times import isoformat, seconds_to_ns, to_ns, to_utc
 
 HEADER: Final = "# Snuffler Markers File Version 0.2\n"
@@ -26,8 +27,10 @@ class MarkersSink:
     The format is that of Pyrocko's ``pyrocko.gui.snuffler.marker``, version 0.2.
     """
 
+    FILES: ClassVar[tuple[str, ...]] = ("picks.markers",)
+
     def __init__(self, folder: OutputFolder) -> None:
-        self._file = folder.part("picks.markers").open("w", encoding="utf-8")
+        self._file = folder.part(self.FILES[0]).open("w", encoding="utf-8")
         self._file.write(HEADER)
 
     def write(
@@ -59,11 +62,17 @@ def marker_line(pick: Pick) -> str:
         span = [start, end, f"{2 * pick.sigma:.6f}"]
     else:
         span = [_stamp(time_ns)]
-    channel = f"{pick.network}.{pick.station}.{pick.location}.{pick.channel}"
+    codes = (pick.network, pick.station, pick.location, pick.channel)
+    channel = ".".join(_column(code) for code in codes)
     polarity = _POLARITIES.get(pick.polarity, "None")
     columns = ["phase:", *span, str(KINDS.get(pick.phase, 0)), channel]
-    columns += ["None", "None", "None", pick.phase or "None", polarity, "True"]
+    columns += ["None", "None", "None", _column(pick.phase) or "None", polarity, "True"]
     return " ".join(columns) + "\n"
+
+
+def _column(code: str) -> str:
+    # Blanks divide columns, dots the codes of a channel, commas channels.
+    return plain_code(code).replace(".", "_").replace(",", "_")
 
 
 def _stamp(time_ns: int) -> str:

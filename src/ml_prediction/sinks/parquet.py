@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from obspy import Stream, UTCDateTime
 
@@ -38,6 +38,8 @@ class ParquetSink:
         If pyarrow can't be imported.
     """
 
+    FILES: ClassVar[tuple[str, ...]] = ("picks.parquet",)
+
     def __init__(self, folder: OutputFolder) -> None:
         try:
             import pyarrow
@@ -50,7 +52,7 @@ class ParquetSink:
         self._arrow: Any = pyarrow
         self._schema = _schema(pyarrow)
         self._writer = pyarrow.parquet.ParquetWriter(
-            str(folder.part("picks.parquet")), self._schema, compression="zstd"
+            str(folder.part(self.FILES[0])), self._schema, compression="zstd"
         )
         self._rows: list[Pick] = []
 

@@ -28,6 +28,8 @@ COLOURS: Final = {"P": "#0072B2", "S": "#D55E00", "D": "#009E73"}
 
 _NAMES: Final = {"P": "P", "S": "S", "D": "Detection"}
 _INK: Final = "#333333"
+_LETTER: Final = 0.018
+"""Width of a phase's letter with the space around it, as a share of the picture's."""
 _COLUMNS: Final = 2400
 _DAY_NS: Final = 86_400e9
 _COMPONENT_ORDER: Final = "Z3N1E2"
@@ -59,8 +61,6 @@ def plot_instrument(
     picks: Sequence[Pick],
     detections: Sequence[Detection] = (),
     thresholds: Mapping[str, float] | None = None,
-    *,
-    title: str | None = None,
 ) -> None:
     """Draw one instrument into a PNG file.
 
@@ -77,8 +77,6 @@ def plot_instrument(
         bar on it is sigma.
     thresholds
         By label (P, S, Detection), drawn as dotted lines.
-    title
-        Heading; instrument and model by default.
 
     Notes
     -----
@@ -98,15 +96,16 @@ def plot_instrument(
     drawn = [pick for pick in picks if span.has(pick.time)]
     for axes, (channel, traces) in zip(upper, components.items(), strict=False):
         _draw_waveform(axes, channel, traces)
-        _mark_picks(axes, drawn, letters=axes is upper[0] and len(drawn) <= 40)
+        _mark_picks(axes, drawn)
+    if components:
+        _letter_picks(upper[0], drawn, span)
     _draw_probabilities(upper[-1], span, probabilities, drawn, detections, thresholds or {})
     _finish_time_axis(upper, span)
     for column, pick in enumerate(best):
         axes = figure.add_subplot(grid[-1, column])
         draw_zoom(axes, pick, waveforms, probabilities, COLOURS.get(pick.phase, _INK))
-    figure.suptitle(
-        title or _title(waveforms, probabilities, picks), fontsize=13, fontweight="bold"
-    )
+    title = _title(waveforms, probabilities, picks)
+    figure.suptitle(title, fontsize=13, fontweight="bold")
     figure.savefig(Path(path), format="png", metadata={"Software": "ml_prediction"})
 
 
@@ -146,26 +145,38 @@ def _draw_waveform(axes: Axes, channel: str, traces: Sequence[Trace]) -> None:
     axes.set_ylim(*(-1.15 * top, 1.15 * top) if top > 0 else (-1.0, 1.0))
     axes.set_yticks([])
     axes.set_ylabel(channel, rotation=0, ha="right", va="center", fontweight="bold")
-    note: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": 8}
-    axes.text(0.995, 0.95, f"peak {top:.3g}", color="#666666", **note)
+    note: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "fontsize": 8}
+    note["bbox"] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
+    axes.text(0.995, 0.05, f"peak {top:.3g}", color="#666666", **note)
 
 
-def _mark_picks(axes: Axes, picks: Sequence[Pick], letters: bool) -> None:
+def _mark_picks(axes: Axes, picks: Sequence[Pick]) -> None:
     for pick in picks:
         colour = COLOURS.get(pick.phase, _INK)
-        time = _days(to_ns(pick.time))
-        axes.axvline(time, color=colour, linewidth=1.2, alpha=0.9)
-        if letters:
-            place: dict[str, Any] = {
-                "xytext": (-3, -3),
-                "textcoords": "offset points",
-                "ha": "right",
-                "va": "top",
-            }
-            axes.annotate(
-                pick.phase, (time, 1), xycoords=("data", "axes fraction"), color=colour,
-                fontsize=11, fontweight="bold", **place,
-            )  # fmt: skip
+        axes.axvline(_days(to_ns(pick.time)), color=colour, linewidth=1.2, alpha=0.9)
+
+
+def _letter_picks(axes: Axes, picks: Sequence[Pick], span: _Span) -> None:
+    place: dict[str, Any] = {
+        "xytext": (-3, -3),
+        "textcoords": "offset points",
+        "ha": "right",
+        "va": "top",
+    }
+    for pick in _apart(picks, seconds_to_ns(span.seconds * _LETTER)):
+        axes.annotate(
+            pick.phase, (_days(to_ns(pick.time)), 1), xycoords=("data", "axes fraction"),
+            color=COLOURS.get(pick.phase, _INK), fontsize=11, fontweight="bold", **place,
+        )  # fmt: skip
+
+
+def _apart(picks: Sequence[Pick], distance_ns: int) -> list[Pick]:
+    """The most probable picks whose letters don't touch."""
+    chosen: list[Pick] = []
+    for pick in sorted(picks, key=lambda pick: -pick.probability):
+        if all(abs(to_ns(pick.time) - to_ns(other.time)) >= distance_ns for other in chosen):
+            chosen.append(pick)
+    return chosen
 
 
 def _draw_probabilities(
@@ -201,7 +212,11 @@ def _draw_probabilities(
     if thresholds:
         handles.append(Line2D([], [], color="#888888", linestyle=":", label="threshold"))
     if handles:
-        axes.legend(handles=handles, loc="upper right", ncols=len(handles), fontsize=8)
+        # Above the panel, where it hides no probability.
+        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
+        axes.legend(
+            handles=handles, ncols=len(handles), fontsize=8, frameon=False, borderaxespad=0, **place
+        )
 
 
 def _draw_normal(axes: Axes, pick: Pick, behind: bool) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from obspy import Stream, Trace
 
+from ml_prediction.core.intake import LARGEST
 from ml_prediction.core.results import Pick
 from ml_prediction.util.times import isoformat
 
@@ -82,11 +83,12 @@ def draw_zoom(
 
 
 def values_of(trace: Trace) -> Floats:
-    """Samples of a trace, NaN where it is masked."""
+    """Samples of a trace, NaN where it is masked, not finite or absurdly large."""
     values = np.array(trace.data, dtype=np.float64)
     mask = getattr(trace.data, "mask", None)
     if mask is not None:
         values[np.broadcast_to(mask, values.shape)] = np.nan
+    values[~(np.abs(values) <= LARGEST)] = np.nan
     return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from obspy import Stream, Trace
@@ -22,8 +22,10 @@ SAMPLES_HELD: Final = 10_000
 class ProbabilitySink:
     """Writes predictions.mseed: float32 samples, split where they are NaN."""
 
+    FILES: ClassVar[tuple[str, ...]] = ("predictions.mseed",)
+
     def __init__(self, folder: OutputFolder) -> None:
-        self._file = folder.part("predictions.mseed").open("wb")
+        self._file = folder.part(self.FILES[0]).open("wb")
         self._held: dict[NSLC, list[Packet]] = {}
 
     def write(

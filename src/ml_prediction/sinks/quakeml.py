@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 from xml.sax.saxutils import quoteattr
 
 from obspy import Stream
 
+from ml_prediction.core.feature_extraction import LINK, LONGEST
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.sinks.folder import OutputFolder
-from ml_prediction.util.codes import NSLC, Instrument
+from ml_prediction.sinks.plain import plain_code, plain_text
+from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import isoformat, seconds_to_ns, to_ns
 
-PATIENCE_NS: Final = seconds_to_ns(1000)
-"""Event time after which a pick's detection can't come any more: the longest detection is 300 s,
-and leaves soon after its end."""
+PATIENCE_NS: Final = seconds_to_ns(2 * (LINK + LONGEST["Detection"] + LINK))
+"""Event time after which a pick's detection can't come any more: twice the longest detection with
+the time around it in which picks belong to it, because a detection leaves soon after its end."""
 
 _OPENING: Final = """<?xml version='1.0' encoding='utf-8'?>
 <q:quakeml xmlns:q="http://quakeml.org/xmlns/quakeml/1.2" \
@@ -38,8 +40,10 @@ class QuakemlSink:
     after its picks, so picks are held back for a while; memory grows with instruments only.
     """
 
+    FILES: ClassVar[tuple[str, ...]] = ("picks.xml",)
+
     def __init__(self, folder: OutputFolder) -> None:
-        self._file = folder.part("picks.xml").open("w", encoding="utf-8")
+        self._file = folder.part(self.FILES[0]).open("w", encoding="utf-8")
         self._file.write(_OPENING.format(quoteattr(resource_id("eventParameters"))))
         self._held: dict[Instrument, dict[str, Pick]] = {}
 
@@ -52,14 +56,11 @@ class QuakemlSink:
         """Take picks; write the events of detections."""
         newest: dict[Instrument, int] = {}
         for pick in picks:
-            instrument = instrument_of(pick)
+            instrument = pick.instrument
             self._held.setdefault(instrument, {})[pick.id] = pick
             newest[instrument] = max(newest.get(instrument, 0), to_ns(pick.peak_time))
         for detection in detections:
-            instrument = Instrument(
-                detection.network, detection.station, detection.location, detection.channel
-            )
-            held = self._held.get(instrument, {})
+            held = self._held.get(detection.instrument, {})
             claimed = [held.pop(i) for i in detection.pick_ids if i in held]
             self._put(detection_event(detection, claimed))
         for instrument, time_ns in newest.items():
@@ -89,11 +90,6 @@ class QuakemlSink:
     def _put(self, event: Element) -> None:
         ElementTree.indent(event)
         self._file.write(ElementTree.tostring(event, encoding="unicode") + "\n")
-
-
-def instrument_of(pick: Pick) -> Instrument:
-    """Instrument of a pick's channel."""
-    return NSLC(pick.network, pick.station, pick.location, pick.channel).instrument
 
 
 def resource_id(*parts: str) -> str:
@@ -131,7 +127,9 @@ def pick_element(pick: Pick) -> Element:
     codes = {"networkCode": pick.network, "stationCode": pick.station}
     if pick.location:
         codes["locationCode"] = pick.location
-    SubElement(element, "waveformID", codes | {"channelCode": pick.channel})
+    codes["channelCode"] = pick.channel
+    # XML has no control characters, escaped or not.
+    SubElement(element, "waveformID", {name: plain_code(code) for name, code in codes.items()})
     _text(element, "methodID", resource_id("method", pick.model, pick.weights))
     _text(element, "phaseHint", pick.phase)
     polarity = _POLARITIES.get(pick.polarity, "undecidable" if pick.phase == "P" else "")
@@ -146,7 +144,7 @@ def pick_element(pick: Pick) -> Element:
 
 
 def _text(parent: Element, tag: str, text: str) -> None:
-    SubElement(parent, tag).text = text
+    SubElement(parent, tag).text = plain_text(text)
 
 
 def _comment(parent: Element, text: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from obspy import Stream, UTCDateTime
@@ -47,10 +47,11 @@ class CsvSink:
     is an empty cell; several ids in one cell are joined by semicolons.
     """
 
+    FILES: ClassVar[tuple[str, ...]] = ("picks.csv", "detections.csv")
+
     def __init__(self, folder: OutputFolder) -> None:
         self._files = [
-            folder.part(name).open("w", newline="", encoding="utf-8")
-            for name in ("picks.csv", "detections.csv")
+            folder.part(name).open("w", newline="", encoding="utf-8") for name in self.FILES
         ]
         self._picks, self._detections = (csv.writer(f, lineterminator="\n") for f in self._files)
         self._picks.writerow(PICK_COLUMNS)

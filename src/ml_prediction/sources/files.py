@@ -9,9 +9,10 @@ from obspy import UTCDateTime
 
 from ml_prediction.core.packets import Packet
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.sources.inputs import expand
-from ml_prediction.sources.problems import Problem, ProblemLedger
-from ml_prediction.sources.scan import FileInfo, scan
+from ml_prediction.sources.file_info import FileInfo, covered_seconds
+from ml_prediction.sources.inputs import InputFile, expand
+from ml_prediction.sources.problems import Problem, ProblemLedger, first_messages
+from ml_prediction.sources.scan import scan
 from ml_prediction.sources.selection import Selection
 from ml_prediction.sources.sweep import Sweep
 from ml_prediction.util.codes import NSLC
@@ -21,8 +22,12 @@ from ml_prediction.util.times import seconds_to_ns, to_ns
 class FileSource:
     """Files that have been looked at and can be read in time order; see `open_files`.
 
+    It can be pickled: another process reads the files without looking at them again.
+
     Attributes
     ----------
+    files
+        What is known of each.
     channels
         All wanted channels, sorted.
     span
@@ -30,21 +35,28 @@ class FileSource:
         record.
     total_samples
         About how many samples there are.
+    covered_s
+        Seconds of ``span`` in which any file has data: of each channel of a file, from its
+        first sample to its last.
     """
 
-    def __init__(self, files: list[FileInfo], selection: Selection, ledger: ProblemLedger) -> None:
-        self._files = files
+    def __init__(
+        self, files: Iterable[FileInfo], selection: Selection, ledger: ProblemLedger
+    ) -> None:
+        self.files: tuple[FileInfo, ...] = tuple(files)
         self._selection = selection
         self._ledger = ledger
-        self.channels: tuple[NSLC, ...] = tuple(sorted({c for f in files for c in f.channels}))
-        start_ns = min(info.start_ns for info in files)
-        end_ns = max(info.end_ns for info in files)
+        extents = [extent for info in self.files for extent in info.extents]
+        self.channels: tuple[NSLC, ...] = tuple(sorted({extent.nslc for extent in extents}))
+        start_ns = min(extent.start_ns for extent in extents)
+        end_ns = max(extent.end_ns for extent in extents)
         if selection.start_ns is not None:
             start_ns = max(start_ns, selection.start_ns)
         if selection.end_ns is not None:
             end_ns = min(end_ns, selection.end_ns)
         self.span: tuple[int, int] = (start_ns, end_ns)
-        self.total_samples: int = sum(_samples_within(info, self.span) for info in files)
+        self.total_samples: int = sum(extent.samples_within(self.span) for extent in extents)
+        self.covered_s: float = covered_seconds(extents, self.span)
 
     @property
     def problems(self) -> list[Problem]:
@@ -53,6 +65,36 @@ class FileSource:
         What the user did not select is not a problem and not in here.
         """
         return self._ledger.all
+
+    def select(self, channels: Iterable[NSLC]) -> FileSource:
+        """Return a source of some of the channels, without looking at the files again.
+
+        Parameters
+        ----------
+        channels
+            Of ``channels``.
+
+        Returns
+        -------
+        FileSource
+            With a ledger of its own: its ``problems`` are those that come to light while it
+            reads, and that this source does not know. Of the sources into which this one is
+            dealt out, one alone tells of a fault of a whole file.
+
+        Raises
+        ------
+        ConfigurationError
+            If a channel is not here, or there are none.
+        """
+        chosen = frozenset(channels)
+        strange = sorted(chosen.difference(self.channels))
+        if strange or not chosen:
+            named = ", ".join(map(str, strange)) or "no channel"
+            raise ConfigurationError(f"Can't select {named}: choose from the source's channels.")
+        files = [info for info in (f.select(chosen) for f in self.files) if info is not None]
+        paths = {info.path for info in files}
+        known = [problem for problem in self.problems if problem.path in paths]
+        return FileSource(files, self._selection.only(chosen), ProblemLedger(known))
 
     def batches(self, seconds: float = 5.0) -> Iterator[list[Packet]]:
         """All packets, in batches that each cover an interval of event time.
@@ -77,7 +119,7 @@ class FileSource:
         if not 0 < seconds < float("inf"):
             raise ConfigurationError(f"A batch of {seconds} s is impossible: use e.g. 5.")
         width_ns = max(1, seconds_to_ns(seconds))
-        return Sweep(self._files, self._selection, self._ledger, width_ns).batches()
+        return Sweep(self.files, self._selection, self._ledger, width_ns).batches()
 
 
 def open_files(
@@ -107,7 +149,7 @@ def open_files(
     Raises
     ------
     ConfigurationError
-        If an input does not exist or the range of time is empty.
+        If an input is empty text or does not exist, or the range of time is empty.
     DataError
         If no file has any sample that can be used and is wanted.
     """
@@ -117,28 +159,22 @@ def open_files(
         None if endtime is None else to_ns(endtime),
     )
     ledger = ProblemLedger()
-    found = expand(inputs, selection)
+    found = expand(inputs, selection, ledger)
     scanned = (scan(file, selection, ledger) for file in found)
     files = [info for info in scanned if info is not None]
     if not files:
-        raise DataError(_nothing(len(found), ledger))
+        raise DataError(_nothing(found, ledger))
     return FileSource(files, selection, ledger)
 
 
-def _nothing(looked_at: int, ledger: ProblemLedger) -> str:
-    said = [problem.message for problem in ledger.all]
-    more = f" And {len(said) - 3} more." if len(said) > 3 else ""
-    if not said:
-        return (
-            f"None of the {looked_at} files has samples of the wanted channels and times: "
+def _nothing(found: list[InputFile], ledger: ProblemLedger) -> str:
+    problems = ledger.all
+    failed = {problem.path for problem in problems if problem.unit == "file"}
+    if all(file.path in failed for file in found):
+        text = f"None of the {len(found)} files can be used."
+    else:
+        text = (
+            f"None of the {len(found)} files has usable samples of the wanted channels and times: "
             "widen --channels, --starttime, --endtime."
         )
-    return f"None of the {looked_at} files can be used. {' '.join(said[:3])}{more}"
-
-
-def _samples_within(info: FileInfo, span: tuple[int, int]) -> int:
-    length = info.end_ns - info.start_ns
-    inside = min(info.end_ns, span[1]) - max(info.start_ns, span[0])
-    if length <= 0 or inside >= length:
-        return info.samples
-    return max(0, round(info.samples * inside / length))
+    return " ".join([text, *first_messages(problems)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.sources.problems import Problem, ProblemLedger, first_messages
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
@@ -57,7 +59,9 @@ class InputFile:
 
 
 def expand(
-    inputs: str | Path | Iterable[str | Path], selection: Selection | None = None
+    inputs: str | Path | Iterable[str | Path],
+    selection: Selection | None = None,
+    ledger: ProblemLedger | None = None,
 ) -> list[InputFile]:
     """Files of INPUT arguments, each once, in order.
 
@@ -69,30 +73,45 @@ def expand(
     selection
         SDS day files whose name says that they have nothing of it are left out. A file may
         overrun midnight, so the day before and the day after are kept.
+    ledger
+        Told of folders that can't be listed, and of inputs that are empty folders.
 
     Raises
     ------
     ConfigurationError
-        If an input does not exist, or a glob matches nothing.
+        If an input is empty text or does not exist, or a glob matches nothing.
     DataError
         If no file is left.
     """
     chosen = selection or Selection()
+    problems = ledger or ProblemLedger()
     names = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     if not names:
         raise ConfigurationError("No input was given: name a file, a folder or a glob.")
+    if any(not str(name).strip() for name in names):
+        raise ConfigurationError(
+            "One of the inputs is empty text: name a file, a folder or a glob. "
+            "Is a variable of the shell unset?"
+        )
+    search = _Search(chosen, problems)
     found: dict[str, InputFile] = {}
     for name in names:
-        for path, named in _paths(name, chosen):
+        for path, named in search.paths(name):
             sds = sds_name(path.name)
             if sds is None or _may_matter(sds, chosen):
                 found.setdefault(os.path.realpath(path), InputFile(path, named, sds))
+            else:
+                search.left_out = True
     if not found:
         listed = ", ".join(str(name) for name in names)
-        raise DataError(
-            f"Input {listed} has no files for these channels and times: "
-            "name another, or widen --channels, --starttime, --endtime."
-        )
+        said = first_messages(problems.all)
+        if search.left_out:
+            said.insert(
+                0,
+                f"Input {listed} has no files for these channels and times: "
+                "name another, or widen --channels, --starttime, --endtime.",
+            )
+        raise DataError(" ".join(said) or f"Input {listed} has no files: name another.")
     return list(found.values())
 
 
@@ -116,47 +135,116 @@ def _may_matter(sds: SdsName, selection: Selection) -> bool:
     )
 
 
-def _paths(name: str | Path, selection: Selection) -> Iterator[tuple[Path, bool]]:
-    """Files of one input, and whether the user named them one by one."""
-    path = Path(name)
-    if path.is_dir():
-        yield from ((file, False) for file in _walk(path, selection))
-    elif path.exists():
-        yield path, True
-    elif glob.has_magic(str(name)):
-        # Path.glob takes no absolute pattern.
-        matches = sorted(glob.glob(str(name), recursive=True))  # noqa: PTH207
-        if not matches:
-            raise ConfigurationError(f"No file matches {name}: check the pattern.")
-        for match in map(Path, matches):
-            if match.is_dir():
-                yield from ((file, False) for file in _walk(match, selection))
+class _Search:
+    """Looks for files.
+
+    Attributes
+    ----------
+    left_out
+        Whether there are files or folders that the selection doesn't want, by their names.
+    """
+
+    def __init__(self, selection: Selection, ledger: ProblemLedger) -> None:
+        self._selection = selection
+        self._ledger = ledger
+        self.left_out = False
+
+    def paths(self, name: str | Path) -> Iterator[tuple[Path, bool]]:
+        """Files of one input, and whether the user named them one by one."""
+        path = Path(name)
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte
+            yield from ((match, False) for match in self._glob(str(name)))
+        except OSError as error:
+            self._unreadable(path, error, "read")
+        else:
+            if stat.S_ISDIR(mode):
+                yield from ((file, False) for file in self._folder(path))
             else:
-                yield match, False
-    else:
-        raise ConfigurationError(f"Input {name} does not exist: check the path.")
+                yield path, True
+
+    def _folder(self, folder: Path) -> Iterator[Path]:
+        """Files below a folder that the user named."""
+        empty = True
+        known = len(self._ledger.all)
+        left_out, self.left_out = self.left_out, False
+        for file in self._walk(folder):
+            empty = False
+            yield file
+        if empty and not self.left_out and len(self._ledger.all) == known:
+            text = f"Folder {folder} has no files; skipped. Hidden ones don't count: name another."
+            self._ledger.add(Problem(folder, "empty folder", text, 1))
+        self.left_out |= left_out
+
+    def _glob(self, pattern: str) -> Iterator[Path]:
+        if not glob.has_magic(pattern):
+            raise ConfigurationError(f"Input {pattern} does not exist: check the path.")
+        known = len(self._ledger.all)
+        self._check_folders(pattern)
+        # Path.glob takes no absolute pattern.
+        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        if not matches and len(self._ledger.all) == known:
+            raise ConfigurationError(f"No file matches {pattern}: check the pattern.")
+        for match in map(Path, matches):
+            if os.path.isdir(match):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+                yield from self._walk(match)
+            else:
+                yield match
+
+    def _check_folders(self, pattern: str) -> None:
+        """Report the folders in which a glob can't look: it passes over them in silence."""
+        parts = Path(pattern).parts
+        first = next(depth for depth, part in enumerate(parts) if glob.has_magic(part))
+        for depth, part in enumerate(parts[first:], first):
+            above = str(Path(*parts[: depth + (part == "**")]))
+            # With a separator at the end, a glob matches folders only.
+            folders = glob.glob(f"{above}{os.sep}", recursive=True)  # noqa: PTH207
+            for folder in folders:
+                try:
+                    if glob.has_magic(part):
+                        os.scandir(folder).close()
+                    else:
+                        os.stat(f"{folder}{os.sep}.")  # noqa: PTH116 (Path drops the dot)
+                except OSError as error:
+                    self._unreadable(Path(folder), error, "listed")
+
+    def _walk(self, root: Path) -> Iterator[Path]:
+        """Files below a folder, sorted; parts of an SDS archive that don't matter are left out."""
+        is_sds = _is_sds(root)
+        visited: set[str] = set()
+        for folder, subfolders, files in os.walk(root, onerror=self._unlisted, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in visited:  # a link that leads back up
+                subfolders.clear()
+                continue
+            visited.add(real)
+            here = Path(folder)
+            depth = len(here.relative_to(root).parts)
+            seen = sorted(sub for sub in subfolders if not sub.startswith("."))
+            subfolders[:] = [
+                sub for sub in seen if not (is_sds and _prunable(sub, depth, self._selection))
+            ]
+            self.left_out |= len(subfolders) < len(seen)
+            for file in sorted(files):
+                if not file.startswith("."):
+                    yield here / file
+
+    def _unlisted(self, error: OSError) -> None:
+        self._unreadable(Path(error.filename), error, "listed")
+
+    def _unreadable(self, path: Path, error: OSError, what: str) -> None:
+        kind = "Folder" if what == "listed" else "Input"
+        text = f"{kind} {path} can't be {what} ({error.strerror}); skipped. Check its rights."
+        self._ledger.restart(path)  # met again, it is still one
+        self._ledger.add(Problem(path, "unreadable", text, 1))
 
 
-def _walk(root: Path, selection: Selection) -> Iterator[Path]:
-    """Files below a folder, sorted; parts of an SDS archive that don't matter are not entered."""
-    is_sds = next(root.glob("[12][0-9][0-9][0-9]/*/*/*.D"), None) is not None
-    visited: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:  # a link that leads back up
-            subfolders.clear()
-            continue
-        visited.add(real)
-        here = Path(folder)
-        depth = len(here.relative_to(root).parts)
-        subfolders[:] = sorted(
-            sub
-            for sub in subfolders
-            if not sub.startswith(".") and not (is_sds and _prunable(sub, depth, selection))
-        )
-        for file in sorted(files):
-            if not file.startswith("."):
-                yield here / file
+def _is_sds(root: Path) -> bool:
+    try:
+        return next(root.glob("[12][0-9][0-9][0-9]/*/*/*.D"), None) is not None
+    except OSError:  # told of while walking
+        return False
 
 
 def _prunable(folder: str, depth: int, selection: Selection) -> bool:

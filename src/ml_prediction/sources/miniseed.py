@@ -41,6 +41,11 @@ _RECORD_START: Final = re.compile(
 )
 _CONTROL_HEADER: Final = re.compile(rb"[0-9]{6}[VAST][ *]")
 _HEAD_BYTES: Final = 48
+_ADVICE: Final = {
+    "zero-length record": "It holds no samples: fetch the file again, if it should.",
+    "text record": "It holds a log, no samples: choose other channels with --channels.",
+    "unsupported rate": "Mend the header, or choose other channels with --channels.",
+}
 
 
 class Header(NamedTuple):
@@ -197,8 +202,8 @@ def wanted_headers(path: Path, selection: Selection, report: Report) -> Iterator
             continue
         reason = unusable(header)
         if reason is not None:
-            message = f"{path}: {reason} of {header.nslc} at byte {header.offset}; not used."
-            report(reason, message, 1, "record")
+            where = f"{path}: {reason} of {header.nslc} at byte {header.offset}"
+            report(reason, f"{where}; not used. {_ADVICE[reason]}", 1, "record")
         elif selection.overlaps(header.start_ns, header.end_ns):
             yield header
 

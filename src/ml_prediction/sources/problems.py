@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,17 +17,17 @@ class Problem:
     Attributes
     ----------
     path
-        File.
+        File, or folder.
     reason
-        Short name, the same for all problems of a kind: ``corrupt``, ``empty file``,
-        ``not waveform data``, ``text record``, ``unreadable``, ``unsupported rate``,
-        ``zero-length record``.
+        Short name, the same for all problems of a kind: ``compressed``, ``corrupt``,
+        ``empty file``, ``empty folder``, ``not waveform data``, ``text record``,
+        ``unreadable``, ``unsupported rate``, ``zero-length record``.
     message
-        One sentence with the first case and what to do.
+        The first case, and what to do.
     count
         How many ``unit`` it happened to.
     unit
-        ``file`` or ``record``.
+        ``file`` (a folder too) or ``record``.
     quiet
         Not worth a warning: a file in a folder that was never meant to be a waveform.
     """
@@ -41,9 +41,16 @@ class Problem:
 
 
 class ProblemLedger:
-    """Problems by file and reason; counts add up, the first message stays."""
+    """Problems by file and reason; counts add up, the first message stays.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    known
+        Problems that somebody else has told of: only what goes beyond them is in ``all``.
+    """
+
+    def __init__(self, known: Iterable[Problem] = ()) -> None:
+        self._known = {(problem.path, problem.reason): problem.count for problem in known}
         self._found: dict[Path, dict[str, Problem]] = {}
 
     def add(self, problem: Problem) -> None:
@@ -68,5 +75,18 @@ class ProblemLedger:
 
     @property
     def all(self) -> list[Problem]:
-        """Every problem so far."""
-        return [problem for found in self._found.values() for problem in found.values()]
+        """Every problem so far that is not known."""
+        new = []
+        for found in self._found.values():
+            for problem in found.values():
+                count = problem.count - self._known.get((problem.path, problem.reason), 0)
+                if count > 0:
+                    new.append(replace(problem, count=count))
+        return new
+
+
+def first_messages(problems: Sequence[Problem], most: int = 3) -> list[str]:
+    """Messages of the first problems, and how many more there are."""
+    said = [problem.message for problem in problems[:most]]
+    more = len(problems) - len(said)
+    return [*said, f"And {more} more."] if more else said

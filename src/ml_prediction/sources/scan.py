@@ -3,68 +3,62 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from obspy import Stream, Trace
 from pymseed import MiniSEEDError, MS3Record
 from pymseed.clib import clibmseed
 
 from ml_prediction.core.packets import Packet, packets_from_trace
 from ml_prediction.sources import foreign, miniseed
+from ml_prediction.sources.file_info import Extent, FileInfo
 from ml_prediction.sources.inputs import InputFile, SdsName
 from ml_prediction.sources.problems import Problem, ProblemLedger, Report
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
-from ml_prediction.util.times import NANOSECONDS
+from ml_prediction.util.times import NANOSECONDS, to_ns
 
 logger = logging.getLogger(__name__)
 
 MINISEED: Final = "MSEED"
 _PROBE_BYTES: Final = 1 << 16
 
-
-@dataclass(frozen=True, slots=True)
-class FileInfo:
-    """What is known of a file before it is read.
-
-    Attributes
-    ----------
-    path, format
-        File, and ObsPy's name of its format.
-    channels
-        Wanted channels in it.
-    open_ns
-        No wanted sample is earlier, so the file is opened when the sweep gets here.
-    start_ns, end_ns
-        Extent, to a record.
-    samples
-        Number of wanted samples; an estimate for SDS day files.
-    """
-
-    path: Path
-    format: str
-    channels: tuple[NSLC, ...]
-    open_ns: int
-    start_ns: int
-    end_ns: int
-    samples: int
+_COMPRESSED: Final = (
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x1f\x9d", "compress"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (257, b"ustar", "tar"),
+)
+"""Offset, first bytes and name. None of these is searched for records: what a search would find in
+an archive is a part of what is in it."""
 
 
 def scan(file: InputFile, selection: Selection, ledger: ProblemLedger) -> FileInfo | None:
     """Channels and extent of a file's wanted part; None if it has none.
 
     miniSEED record headers are all read, because records may be in any order; of an SDS day
-    file only the first and the last, because its name says the rest.
+    file only the first and the last, because its name says the rest. Of other formats the
+    headers alone are read, where their readers can.
     """
     path = file.path
     try:
         if path.stat().st_size == 0:
-            ledger.add(Problem(path, "empty file", f"{path} is empty; skipped.", 1))
+            text = f"{path} is empty; skipped. Fetch it again, or remove it."
+            ledger.add(Problem(path, "empty file", text, 1))
             return None
         with path.open("rb") as handle:
             head = handle.read(512)
+        packed = _compression(head)
+        if packed is not None:
+            text = f"{path} is packed with {packed}; skipped. Unpack it first."
+            ledger.add(Problem(path, "compressed", text, 1))
+            return None
         if miniseed.starts_with_record(head):
             return _scan_miniseed(file, selection, ledger.reporter(path))
         name = foreign.detect(path)
@@ -76,13 +70,16 @@ def scan(file: InputFile, selection: Selection, ledger: ProblemLedger) -> FileIn
         text = f"{path} can't be read ({error.strerror}); skipped. Check the file and its rights."
         ledger.add(Problem(path, "unreadable", text, 1))
         return None
-    text = f"{path} is in no waveform format that ObsPy knows; skipped."
+    text = (
+        f"{path} is in no waveform format that ObsPy knows; skipped. "
+        "Convert it to miniSEED, or leave it out."
+    )
     ledger.add(Problem(path, "not waveform data", text, 1, quiet=not file.named))
     logger.debug(text)
     return None
 
 
-def read_foreign(path: Path, format_name: str, report: Report) -> list[Packet]:
+def read_foreign(info: FileInfo, selection: Selection, report: Report) -> Iterator[Packet]:
     """Usable packets of a file that is not miniSEED; what is unusable is reported.
 
     Raises
@@ -90,17 +87,65 @@ def read_foreign(path: Path, format_name: str, report: Report) -> list[Packet]:
     one of foreign.READ_ERRORS
         If the file can't be read.
     """
-    packets = []
-    for trace in foreign.read(path, format_name):
-        for packet in packets_from_trace(trace):
-            if len(packet) == 0:
-                report("zero-length record", f"{path}: empty trace {packet.nslc}.", 1, "record")
-            elif not 0 < packet.sampling_rate < float("inf"):
-                text = f"{path}: {packet.nslc} has a rate of {packet.sampling_rate:g} Hz; not used."
-                report("unsupported rate", text, 1, "record")
+    usable = list(_usable(foreign.read(info.path, info.format), info.path, selection, report))
+    missing = info.samples - sum(
+        len(trace.data) for trace in usable if selection.overlaps(*_limits(trace))
+    )
+    if missing > 0:
+        text = f"{info.path}: {missing} samples that its headers announce are not there."
+        report("corrupt", f"{text} Fetch the file again.", 1, "record")
+    while usable:
+        for packet in packets_from_trace(usable.pop(0)):
+            if len(packet):
+                yield packet
             else:
-                packets.append(packet)
-    return packets
+                _report_empty(info.path, packet.nslc, report)
+
+
+def not_read(path: Path, format_name: str, error: BaseException) -> tuple[str, str]:
+    """Reason and message for a file whose reader raised one of foreign.READ_ERRORS."""
+    if isinstance(error, OSError) and error.errno is not None:
+        text = f"{path} can't be read ({error.strerror}); skipped. Check the file and its rights."
+        return "unreadable", text
+    text = f"{path} looks like {format_name} but does not read ({error}); skipped."
+    return "corrupt", f"{text} Fetch it again."
+
+
+def _compression(head: bytes) -> str | None:
+    found = (name for at, magic, name in _COMPRESSED if head[at:].startswith(magic))
+    return next(found, None)
+
+
+def _usable(stream: Stream, path: Path, selection: Selection, report: Report) -> Iterator[Trace]:
+    """Wanted traces that have samples and a rate; works on headers alone."""
+    for trace in stream:
+        nslc, rate = _channel(trace), float(trace.stats.sampling_rate)
+        if not selection.wants(nslc):
+            continue
+        if trace.stats.npts == 0:
+            _report_empty(path, nslc, report)
+        elif not 0 < rate < float("inf"):
+            text = f"{path}: {nslc} has a rate of {rate:g} Hz; not used. Mend the header."
+            report("unsupported rate", text, 1, "record")
+        else:
+            yield trace
+
+
+def _report_empty(path: Path, nslc: NSLC, report: Report) -> None:
+    text = f"{path}: empty trace {nslc}; not used. Fetch the file again, if it should have data."
+    report("zero-length record", text, 1, "record")
+
+
+def _channel(trace: Trace) -> NSLC:
+    stats = trace.stats
+    return NSLC.clean(stats.network, stats.station, stats.location, stats.channel)
+
+
+def _limits(trace: Trace) -> tuple[int, int]:
+    """Times of the first and the last sample."""
+    start_ns = to_ns(trace.stats.starttime)
+    length = (trace.stats.npts - 1) * NANOSECONDS / trace.stats.sampling_rate
+    return start_ns, start_ns + round(length)
 
 
 def _scan_miniseed(file: InputFile, selection: Selection, report: Report) -> FileInfo | None:
@@ -109,7 +154,7 @@ def _scan_miniseed(file: InputFile, selection: Selection, report: Report) -> Fil
         if probed is not None:
             return probed
     extents = (
-        (header.nslc, header.start_ns, header.end_ns, header.samples)
+        Extent(header.nslc, header.start_ns, header.end_ns, header.samples)
         for header in miniseed.wanted_headers(file.path, selection, report)
     )
     return _summarise(file.path, MINISEED, extents)
@@ -119,33 +164,37 @@ def _scan_foreign(
     path: Path, name: str, selection: Selection, ledger: ProblemLedger
 ) -> FileInfo | None:
     try:
-        packets = read_foreign(path, name, ledger.reporter(path))
+        stream = _read_headers(path, name)
     except foreign.READ_ERRORS as error:
-        text = f"{path} looks like {name} but does not read ({error}); skipped. Fetch it again."
-        ledger.add(Problem(path, "corrupt", text, 1))
+        reason, text = not_read(path, name, error)
+        ledger.add(Problem(path, reason, text, 1))
         return None
     extents = (
-        (packet.nslc, packet.start_ns, packet.end_ns, len(packet))
-        for packet in packets
-        if selection.wants(packet.nslc) and selection.overlaps(packet.start_ns, packet.end_ns)
+        Extent(_channel(trace), *_limits(trace), int(trace.stats.npts))
+        for trace in _usable(stream, path, selection, ledger.reporter(path))
     )
-    return _summarise(path, name, extents)
+    wanted = (e for e in extents if selection.overlaps(e.start_ns, e.end_ns))
+    return _summarise(path, name, wanted)
 
 
-def _summarise(
-    path: Path, name: str, extents: Iterable[tuple[NSLC, int, int, int]]
-) -> FileInfo | None:
-    channels: dict[NSLC, None] = {}
-    start_ns = end_ns = None
-    samples = 0
-    for nslc, start, end, count in extents:
-        channels.setdefault(nslc)
-        start_ns = start if start_ns is None else min(start, start_ns)
-        end_ns = end if end_ns is None else max(end, end_ns)
-        samples += count
-    if start_ns is None or end_ns is None:
+def _read_headers(path: Path, name: str) -> Stream:
+    if name in foreign.HEADERS_ALONE:
+        try:
+            return foreign.read(path, name, headonly=True)
+        except foreign.READ_ERRORS as error:
+            logger.debug("%s: headers alone don't read (%s)", path, error)
+    return foreign.read(path, name)
+
+
+def _summarise(path: Path, name: str, extents: Iterable[Extent]) -> FileInfo | None:
+    channels: dict[NSLC, Extent] = {}
+    for extent in extents:
+        known = channels.get(extent.nslc)
+        channels[extent.nslc] = extent if known is None else known.joined(extent)
+    if not channels:
         return None
-    return FileInfo(path, name, tuple(channels), start_ns, start_ns, end_ns, samples)
+    open_ns = min(extent.start_ns for extent in channels.values())
+    return FileInfo(path, name, tuple(channels.values()), open_ns)
 
 
 def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
@@ -169,15 +218,9 @@ def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
     start_ns, end_ns = min(first.start_ns, last.start_ns), max(first.end_ns, last.end_ns)
     if not selection.overlaps(min(start_ns, sds.start_ns), max(end_ns, sds.end_ns)):
         return None
-    return FileInfo(
-        path,
-        MINISEED,
-        (first.nslc,),
-        min(start_ns, sds.start_ns),
-        start_ns,
-        end_ns,
-        first.samples * size // first.length,
-    )
+    samples = first.samples * size // first.length
+    extent = Extent(first.nslc, start_ns, end_ns, samples)
+    return FileInfo(path, MINISEED, (extent,), min(start_ns, sds.start_ns))
 
 
 def _parse(raw: bytes) -> miniseed.Header | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Self
 
-from ml_prediction.core.packets import Packet
+from ml_prediction.core.packets import Packet, samples_before
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.util.codes import NSLC
-from ml_prediction.util.times import NANOSECONDS
 
 
 class Selection:
@@ -43,10 +43,20 @@ class Selection:
             raise ConfigurationError("The end time lies before the start time: swap them.")
         self.start_ns = start_ns
         self.end_ns = end_ns
+        self._only: frozenset[NSLC] | None = None
         self._wanted: dict[NSLC, bool] = {}
+
+    def only(self, channels: Iterable[NSLC]) -> Self:
+        """Return the same time range with exactly these channels, whatever their codes."""
+        chosen = copy.copy(self)
+        chosen._only = frozenset(channels)
+        chosen._wanted = {}
+        return chosen
 
     def wants(self, nslc: NSLC) -> bool:
         """Whether the channel is wanted."""
+        if self._only is not None:
+            return nslc in self._only
         wanted = self._wanted.get(nslc)
         if wanted is None:
             code = str(nslc)
@@ -73,18 +83,3 @@ class Selection:
         if stop <= start:
             return None
         return packet if (start, stop) == (0, len(packet)) else packet.slice(start, stop)
-
-
-def samples_before(packet: Packet, time_ns: int) -> int:
-    """Number of the packet's samples that lie before a time, exactly."""
-    if packet.start_ns >= time_ns:
-        return 0
-    length = len(packet)
-    guess = math.ceil((time_ns - packet.start_ns) * packet.sampling_rate / NANOSECONDS)
-    count = min(guess, length)
-    # The guess is off by one at most, where times round.
-    while count > 0 and packet.sample_ns(count - 1) >= time_ns:
-        count -= 1
-    while count < length and packet.sample_ns(count) < time_ns:
-        count += 1
-    return count
