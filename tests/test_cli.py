@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from ml_prediction import cli
 from ml_prediction.config_toml import read_toml, to_toml
 from ml_prediction.drivers import driver_local
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.errors import DataError
+from ml_prediction.errors import DataError, InternalError
 
 
 class FakeDriver:
@@ -49,9 +50,13 @@ def test_defaults(driver: FakeDriver) -> None:
     assert driver.config == RunConfig()
 
 
+def test_formats_are_written_once(driver: FakeDriver) -> None:
+    assert cli.run(["pick", "x", "--formats", "csv,mseed,csv"]) == 0
+    assert driver.config.formats == ("csv", "mseed")
+
+
 def test_every_option(driver: FakeDriver, tmp_path: Path) -> None:
-    inventory = tmp_path / "stations.xml"
-    inventory.touch()
+    inventory = tmp_path / "stations.xml"  # whether it is there is seen when it is read
     line = (
         "pick in --model PhaseNet --weights stead --out results --stride 100 --horizon 2 "
         "--threshold P=0.2,S=0.4 --channels HH?,BH? --starttime 2009-08-24 "
@@ -113,10 +118,11 @@ def test_commented_options_of_the_printed_config_are_valid(
     uncommented = "\n".join(
         line.removeprefix("# ") if line.startswith("# ") and " = " in line else line
         for line in lines
-        if not line.startswith("# inventory")
     )
     found = RunConfig.from_tables(tomllib.loads(uncommented))
     assert found.pipeline.stride == 3000
+    assert found.pipeline.stacking == "max"
+    assert found.pipeline.blinding == (500, 500)
     assert found.pipeline.thresholds["P"] == 0.1
 
 
@@ -141,11 +147,12 @@ def test_command_line_wins_over_file(driver: FakeDriver, tmp_path: Path) -> None
         ("pick x --stride 0", "stride"),
         ("pick x --threshold P", "label=value"),
         ("pick x --threshold P=2", "P"),
+        ("pick x --threshold ,", "label=value"),
+        ("pick x --threshold P=0.3,P=0.4", "P is given twice"),
         ("pick x --formats csv,xls", "formats"),
         ("pick x --formats ,", "formats"),
         ("pick x --starttime yesterday", "starttime"),
         ("pick x --starttime 2020-01-02 --endtime 2020-01-01", "later"),
-        ("pick x --inventory nowhere.xml", "no such file"),
         ("pick x --response remove", "--inventory"),
         ("pick x --response other", "response"),
         ("pick x --1c some", "one_component"),
@@ -174,6 +181,10 @@ def test_wrong_use_is_status_2(
         ("[pipeline]\nnonsense = 1", "'nonsense'"),
         ("pipeline = 1", "table"),
         ("model = ", "not TOML"),
+        ("formats = 'csv'", """'formats' = 'csv': a list is wanted, like ["csv"]"""),
+        ("stride = 100", "'stride' belongs into the table [pipeline]"),
+        ("thresholds = {P = 0.3}\nhorizon = 5", "'thresholds' belongs into the table"),
+        ("[pipeline]\nstride = 100\nplot = true", "'plot' does not belong into the table"),
     ],
 )
 def test_wrong_file_is_status_2(
@@ -204,18 +215,80 @@ def test_interrupt_is_status_130(driver: FakeDriver, capsys: pytest.CaptureFixtu
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_termination_is_an_interrupt(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    number = getattr(signal, name)
+
     def run(*args: Any, **kwargs: Any) -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         return 0
 
     monkeypatch.setattr(driver_local, "run", run)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     assert cli.run(["pick", "x"]) == 130
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: Permission denied"),
+        (ChildProcessError("a process was killed"), "failed: a process was killed."),
+        (InternalError("Window 5 is lost."), "Window 5 is lost. This is a fault of ours"),
+        (MemoryError(), "out of memory"),
+    ],
+    ids=repr,
+)
+def test_failure_is_status_3(
+    error: BaseException, words: str, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.error = error
+    assert cli.run(["pick", "x"]) == 3
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+def test_failure_that_nobody_expected_is_one_line_and_status_3() -> None:
+    code = (
+        "from ml_prediction import cli; from ml_prediction.drivers import driver_local; "
+        "driver_local.run = lambda *_, **__: {}['two\\nlines']; cli.main(['pick', 'x'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert found.returncode == 3
+    assert len(found.stderr.splitlines()) == 1
+    assert "KeyError: 'two\\nlines' (cli.py, line " in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["pick", ""], "input"),
+        (["pick", "--out", "", "x"], "out"),
+        (["demo", "--out", ""], "out"),
+        (["pick", "nowhere.mseed", "--out", "OUT"], "nowhere.mseed"),
+    ],
+    ids=str,
+)
+def test_empty_and_missing_names_are_wrong_use(
+    line: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(line) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert words in said.lower()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("line", ["--help", "pick --help", "--version", "models --help"])
@@ -227,18 +300,49 @@ def test_help(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_lists_and_verifies(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["models"]) == 0
     listed = capsys.readouterr().out
-    for words in ("EQTransformer  original", "MIT", "Mousavi", "sha256", "PhaseNet"):
+    for words in ("EQTransformer  original", "MIT", "Mousavi", "sha256"):
         assert words in listed
+    (phasenet,) = [line for line in listed.splitlines() if line.startswith("  PhaseNet: ")]
+    assert "SeisBench's server" in phasenet
+    assert "Beroza" in phasenet
     assert cli.run(["models", "--verify"]) == 0
     assert "ok" in capsys.readouterr().out
 
 
-def test_reader_that_goes_away_is_no_error() -> None:
-    code = "from ml_prediction.cli import main; main(['config'])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def in_a_process(line: str, **streams: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ml_prediction.cli", *line.split()]
+    return subprocess.Popen(command, **{"stderr": subprocess.PIPE, **streams})
+
+
+@pytest.mark.parametrize("line", ["config", "models", "--help"])
+def test_reader_that_goes_away_is_no_error(line: str) -> None:
+    process = in_a_process(line, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     _, error = process.communicate(timeout=120)
-    assert b"Traceback" not in error
+    assert error == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("line", ["config", "models", "--version", "--help", "demo --out OUT"])
+def test_full_disk_behind_stdout_is_status_3(line: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = in_a_process(line, stdout=full, cwd=tmp_path)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert len(error.splitlines()) == 1
+    assert b"No space left on device" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_nobody_needs_stderr() -> None:
+    with Path("/dev/full").open("w") as full:
+        assert in_a_process("config", stdout=full, stderr=full).wait(timeout=120) == 3
+        assert in_a_process("pick", stderr=full).wait(timeout=120) == 2
+
+
+def test_closed_stdout_is_no_error() -> None:
+    command = f"exec {sys.executable} -m ml_prediction.cli config >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], timeout=120, check=False).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from ml_prediction.config import PipelineConfig
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.frozen import FrozenMap
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
@@ -128,3 +130,42 @@ def test_equal_configurations_have_equal_hashes() -> None:
     back = PipelineConfig.make(thresholds={"S": 0.2, "P": 0.3})
     assert there == back
     assert there.hash == back.hash
+
+
+def test_thresholds_are_frozen_too() -> None:
+    given = {"P": 0.3}
+    config = PipelineConfig.make(thresholds=given)
+    given["P"] = 0.5
+    assert isinstance(config.thresholds, FrozenMap)
+    assert isinstance(PipelineConfig().thresholds, FrozenMap)
+    assert dict(config.thresholds) == {"P": 0.3}
+    with pytest.raises(TypeError):
+        config.thresholds["P"] = 0.5  # type: ignore[index]
+    assert hash(config) == hash(PipelineConfig.make(thresholds={"P": 0.3}))
+    assert len({config, PipelineConfig(), PipelineConfig()}) == 2
+    dumped = config.model_dump()["thresholds"]
+    assert type(dumped) is dict
+    assert PipelineConfig.make(thresholds=config.thresholds) == config
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"blinding": "500"}, """Option 'blinding' = '500': a list is wanted, like ["500"]."""),
+        ({"quality": 0.1}, """Option 'quality' = 0.1: a list is wanted, like ["..."]."""),
+        (
+            {"thresholds": 0.3},
+            "Option 'thresholds' = 0.3: a table is wanted, with a name for each value.",
+        ),
+        (
+            {"quality": (4, 3, 2, 1)},
+            "Option 'quality' = (4, 3, 2, 1): the four limits must ascend.",
+        ),
+    ],
+    ids=str,
+)
+def test_complaints_are_in_the_users_words(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        PipelineConfig.make(**options)
+    assert str(caught.value) == sentence

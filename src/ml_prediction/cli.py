@@ -1,23 +1,43 @@
 """The command line: parses, calls a driver, turns errors into an exit status.
 
-Exit status: 0 done, 1 nothing usable, 2 wrong use, 130 interrupted.
+Exit status: 0 done, 1 nothing usable, 2 wrong use, 3 failed (the disk is full, a process was
+killed, a fault of ours), 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any, TextIO
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from ml_prediction import __version__
-from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.drivers.signals import ending_signals_interrupt
+from ml_prediction.drivers.terminal import (
+    complain,
+    let_go_of_broken_streams,
+    remarks_console,
+    results_console,
+)
+from ml_prediction.errors import ConfigurationError, DataError, InternalError
 
-DONE, NOTHING_USABLE, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+DONE, NOTHING_USABLE, WRONG_USE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+_ADVICE: Final = {
+    errno.ENOSPC: "make room on the disk, or choose another folder with --out",
+    errno.EDQUOT: "your quota is used up: make room, or choose another folder with --out",
+    errno.EACCES: "check the rights",
+    errno.EPERM: "check the rights",
+    errno.EROFS: "choose another folder with --out",
+    errno.EMFILE: "allow more open files (ulimit -n), or use fewer --jobs",
+}
 
 app = typer.Typer(
     name="ml-prediction",
@@ -30,15 +50,28 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    sys.excepthook = _last_words
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: `>&-`
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, _interrupt)  # batch systems say it so; clean up all the same
+    streams = sys.stdout, sys.stderr
     try:
-        status: int | None = app(
+        with ending_signals_interrupt():
+            return _attempt(arguments)
+    finally:
+        sys.stdout, sys.stderr = streams  # Typer wraps them when a reader has gone
+        let_go_of_broken_streams()
+
+
+def _attempt(arguments: Sequence[str] | None) -> int:
+    try:
+        command = typer.main.get_command(app)  # app() itself would install a hook for tracebacks
+        status: int | None = command.main(
             args=None if arguments is None else list(arguments), standalone_mode=False
         )
         # Typer makes an interrupt a status of its own.
@@ -49,24 +82,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), NOTHING_USABLE)
     except typer.TyperException as error:
         usage: Any = error  # only its subclasses, all private, have show()
-        usage.show()
+        with suppress(OSError):  # nobody needs to read it
+            usage.show()
         return WRONG_USE
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except BrokenPipeError:
-        # Whoever read us has gone, e.g. `| head`: no second error when Python flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Whoever read us has gone, e.g. `| head`; Typer makes SystemExit of it.
         return DONE
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    except OSError as error:
+        return _complain(_failure(error), FAILED)
+    except MemoryError:
+        return _complain("failed: out of memory; use fewer --jobs, or a smaller batch.", FAILED)
+    except InternalError as error:
+        return _complain(f"failed: {error} This is a fault of ours: please report it.", FAILED)
 
 
 def _complain(message: str, status: int) -> int:
-    sys.stderr.write(f"ml-prediction: {message}\n")
+    complain(message)
     return status
 
 
@@ -74,9 +107,29 @@ def _interrupted() -> int:
     return _complain("interrupted; nothing half-written is left.", INTERRUPTED)
 
 
+def _failure(error: OSError) -> str:
+    """What the system refused, of which file, and what to do."""
+    what = error.strerror or str(error) or type(error).__name__
+    where = f"{error.filename}: " if error.filename else ""
+    advice = _ADVICE.get(error.errno or 0)
+    return f"failed: {where}{what}{f'; {advice}' if advice else ''}. Nothing half-written is left."
+
+
+def _last_words(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Report what nobody expected in one line with its place, not as a traceback."""
+    frames = [f for f in traceback.extract_tb(trace) if "ml_prediction" in f.filename]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    said = " ".join(str(error).split())
+    complain(f"failed: {kind.__name__}: {said}{place}. This is a fault of ours: please report it.")
+    raise SystemExit(FAILED)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"ml-prediction {__version__}\n")
+        sys.stdout.flush()
         raise typer.Exit
 
 
@@ -169,7 +222,7 @@ def pick(
     }
     given = {**_set(top), "pipeline": _set(inner)}
     settings = RunConfig.from_tables({} if config is None else read_toml(config), given)
-    return driver_local.run(inputs, settings, out=_stdout(), err=_stderr())
+    return driver_local.run(inputs, settings, out=results_console(), err=remarks_console())
 
 
 @app.command()
@@ -179,7 +232,7 @@ def demo(
     """Pick the real earthquake that comes with ObsPy. Needs no network."""
     from ml_prediction.drivers.demo import run_demo
 
-    return run_demo(out, stdout=_stdout(), stderr=_stderr())
+    return run_demo(out, stdout=results_console(), stderr=remarks_console())
 
 
 @app.command()
@@ -191,7 +244,7 @@ def models(
     """List the models and weights that are bundled, cached and known."""
     from ml_prediction.drivers.model_list import show_models, verify_models
 
-    return verify_models(_stdout()) if verify else show_models(_stdout())
+    return verify_models(results_console()) if verify else show_models(results_console())
 
 
 @app.command()
@@ -201,21 +254,8 @@ def config() -> int:
     from ml_prediction.drivers.run_config import RunConfig
 
     sys.stdout.write(to_toml(RunConfig()))
+    sys.stdout.flush()  # here, where a failure can still be told
     return DONE
-
-
-def _stdout() -> Console:
-    return _console(sys.stdout)
-
-
-def _stderr() -> Console:
-    return _console(sys.stderr)
-
-
-def _console(file: TextIO) -> Console:
-    # Without a terminal there is no width to keep to: lines stay whole for grep and logs.
-    width = None if file.isatty() else 400
-    return Console(file=file, width=width, highlight=False, soft_wrap=True)
 
 
 def _set(options: dict[str, Any]) -> dict[str, Any]:
@@ -230,11 +270,13 @@ def _listed(text: str | None) -> list[str] | None:
 def _thresholds(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
-    thresholds = {}
-    for part in _listed(text) or []:
-        label, _, value = part.partition("=")
+    thresholds: dict[str, float] = {}
+    for part in _listed(text) or [text]:
+        label, _, value = (word.strip() for word in part.partition("="))
+        if label in thresholds:
+            raise ConfigurationError(f"--threshold {text}: {label} is given twice; give it once.")
         try:
-            thresholds[label.strip()] = float(value)
+            thresholds[label] = float(value)
         except ValueError as error:
             raise ConfigurationError(
                 f"--threshold {text}: write label=value, separated by commas, like P=0.1,S=0.1."

@@ -5,14 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.frozen import FrozenMap
 
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, le=1)]
+Thresholds = Annotated[
+    Mapping[str, Probability], AfterValidator(FrozenMap), PlainSerializer(dict[str, float])
+]
+"""By label. A FrozenMap, so that a configuration is immutable and hashable all through."""
 
 
 class FrozenConfig(BaseModel):
@@ -39,22 +53,27 @@ class PipelineConfig(FrozenConfig):
     """What the pipeline does with packets. None means: as the model's own default."""
 
     stride: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Samples from one window start to the next, at the model's rate."
+        None,
+        description="Samples from one window start to the next, at the model's rate.",
+        examples=[3000],  # the examples are EQTransformer's own values
     )
     horizon: Positive = Field(
         math.inf,
         description="Seconds: a sample's probability uses the windows that end at most so long "
         "after it. inf: all of them.",
     )
-    thresholds: dict[str, Probability] = Field(
-        default_factory=dict,
+    thresholds: Thresholds = Field(
+        default_factory=FrozenMap,
         description="Trigger threshold by label (P, S, Detection). Triggers end at half of it.",
+        examples=[{"P": 0.1, "S": 0.1, "Detection": 0.3}],
     )
     stacking: Literal["max", "mean"] | None = Field(
-        None, description="How overlapping windows are merged."
+        None, description="How overlapping windows are merged.", examples=["max"]
     )
     blinding: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = Field(
-        None, description="Samples thrown away at the start and end of each window's output."
+        None,
+        description="Samples thrown away at the start and end of each window's output.",
+        examples=[[500, 500]],
     )
     lateness: Annotated[float, Field(ge=0, le=3600)] = Field(
         10.0,
@@ -102,5 +121,17 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> str:
             known = ", ".join(sorted(cls.model_fields))
             sentences.append(f"Unknown option {name!r}; known are: {known}.")
         else:
-            sentences.append(f"Option {name!r} = {item['input']!r}: {item['msg']}.")
+            complaint = _complaint(item["type"], item["input"], item["msg"], item.get("ctx", {}))
+            sentences.append(f"Option {name!r} = {item['input']!r}: {complaint}.")
     return " ".join(sentences)
+
+
+def _complaint(kind: str, value: object, message: str, context: Mapping[str, Any]) -> str:
+    """What is wrong, where Pydantic's own words are those of a programmer."""
+    if kind in ("tuple_type", "list_type"):
+        return f"a list is wanted, like [{json.dumps(value if isinstance(value, str) else '...')}]"
+    if kind == "dict_type":
+        return "a table is wanted, with a name for each value"
+    if kind == "value_error":
+        return str(context["error"])
+    return message

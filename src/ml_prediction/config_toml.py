@@ -6,6 +6,7 @@ import json
 import math
 import textwrap
 import tomllib
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ml_prediction.errors import ConfigurationError
-
-# What unset options of the pipeline may look like: EQTransformer's own values.
-_EXAMPLES: dict[str, Any] = {
-    "stride": 3000,
-    "stacking": "max",
-    "blinding": [500, 500],
-    "thresholds": {"P": 0.1, "S": 0.1, "Detection": 0.3},
-}
 
 
 def to_toml(config: BaseModel) -> str:
@@ -60,7 +53,7 @@ def _lines(config: BaseModel, above: tuple[str, ...]) -> list[str]:
         comment = textwrap.wrap(
             info.description or "", 96, initial_indent="# ", subsequent_indent="# "
         )
-        if isinstance(value, BaseModel | dict):
+        if isinstance(value, BaseModel | Mapping):
             path = (*above, name)
             tables += ["", *comment, f"[{'.'.join(path)}]"]
             if isinstance(value, BaseModel):
@@ -77,7 +70,7 @@ def _lines(config: BaseModel, above: tuple[str, ...]) -> list[str]:
 
 def _example(name: str, info: FieldInfo) -> list[str]:
     """Commented-out lines that show the form of an option that has no value."""
-    example = info.examples[0] if info.examples else _EXAMPLES.get(name)
+    example = info.examples[0] if info.examples else None
     items = example.items() if isinstance(example, dict) else [(name, example)]
     return [f"# {key} = {_value(item)}" for key, item in items if item is not None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -19,12 +20,13 @@ import pytest
 from rich.console import Console
 
 from ml_prediction.core.pipeline import Pipeline
-from ml_prediction.drivers import driver_local
-from ml_prediction.drivers.demo import run_demo
+from ml_prediction.drivers import driver_local, picture
+from ml_prediction.drivers.demo import FILE_NAME, run_demo
 from ml_prediction.drivers.jobs import split
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models import Model
+from ml_prediction.sinks.tables import CsvSink
 from ml_prediction.util.codes import NSLC
 
 
@@ -151,6 +153,106 @@ def test_missing_input_leaves_no_folder(run: Runner, tmp_path: Path) -> None:
 def test_bad_inventory_is_wrong_use(run: Runner, example: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no station metadata"):
         run([example], out=str(tmp_path / "out"), inventory=str(example))
+    with pytest.raises(ConfigurationError, match=r"'inventory' = 'nowhere.xml': no such file"):
+        run([example], out=str(tmp_path / "out"), inventory="nowhere.xml")
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_disk_leaves_nothing(
+    run: Runner, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CsvSink, "write", write)
+    with pytest.raises(OSError, match="No space"):
+        run([example], out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+class BrokenStream(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_results_are_complete_when_the_table_can_not_be_printed(
+    run: Runner, example: Path, tmp_path: Path
+) -> None:
+    err = io.StringIO()
+    config = RunConfig(out=str(tmp_path / "out"))
+    out = Console(file=BrokenStream())
+    assert driver_local.run([str(example)], config, out=out, err=Console(file=err, width=300)) == 0
+    assert "are complete, but stdout can't be written (No space left" in err.getvalue()
+    assert len(rows(tmp_path / "out")) == 2
+
+
+def test_picture_that_fails_costs_no_pick(
+    run: Runner, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(path: Path, *args: Any) -> None:
+        path.write_bytes(b"half a picture")
+        raise ValueError("Image size of 1x1000000 pixels is too large")
+
+    monkeypatch.setattr(picture, "plot_instrument", draw)
+    assert run([example], out=str(tmp_path / "out"), plot=True) == 0
+    assert len(rows(tmp_path / "out")) == 2
+    assert not list(tmp_path.glob("out/*.png"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    (problem,) = summary["problems"]
+    assert (problem["path"], problem["reason"]) == ("BW.RJOB..EH.png", "not drawn")
+    assert summary["skipped_inputs"] == []
+    assert "picture BW.RJOB..EH.png can't be drawn (Image size" in run.err
+
+
+def test_no_picks_is_a_result_too(run: Runner, example: Path, tmp_path: Path) -> None:
+    options = {"thresholds": {"P": 1.0, "S": 1.0, "Detection": 1.0}}
+    assert run([example], out=str(tmp_path / "out"), pipeline=options) == 0
+    lines = [line.split() for line in run.out.splitlines()]
+    assert ["P", "picks", "0"] in lines
+    assert ["S", "picks", "0"] in lines
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["picks"] == {"P": 0, "S": 0}
+
+
+def test_data_are_what_is_covered_not_first_to_last(
+    run: Runner, example: Path, tmp_path: Path
+) -> None:
+    later = tmp_path / "in" / "later.mseed"
+    stream = obspy.read()
+    for trace in stream:
+        trace.stats.starttime += 86400
+    stream.write(str(later), format="MSEED")
+    assert run([example, later], out=str(tmp_path / "out")) == 0
+    assert "data 60 s" in " ".join(run.out.split())
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["covered_seconds"] == pytest.approx(60, abs=0.1)
+
+
+def disagreeing(folder: Path) -> list[Path]:
+    """Three channels twice, with different samples in the last seconds."""
+    paths = []
+    for number in range(2):
+        stream = obspy.read()
+        for trace in stream:
+            trace.stats.station = "TWICE"
+            if number:
+                trace.trim(trace.stats.endtime - 8)
+                trace.data = trace.data + 100.0
+        paths.append(folder / f"source{number}.mseed")
+        stream.write(str(paths[-1]), format="MSEED")
+    return paths
+
+
+def test_warnings_of_the_core_are_shown_and_kept(
+    run: Runner, example: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run([example, *disagreeing(tmp_path)], out=str(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(summary["warnings"]) == 3
+    assert summary["warnings"] == sorted(summary["warnings"])
+    for sentence in summary["warnings"]:
+        assert "two sources give different samples" in sentence
+        assert run.err.count(f"warning: {sentence}") == 1
 
 
 def test_interrupt_leaves_nothing_half_written(
@@ -188,6 +290,34 @@ def test_demo_prints_picks_and_where_they_are(run: Runner, tmp_path: Path) -> No
         assert words in out.getvalue()
 
 
+def test_demo_leaves_other_results_alone(run: Runner, example: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    mine = tmp_path / FILE_NAME  # named like the demonstration's, but not its own
+    example.rename(mine)
+    quiet = {"stdout": Console(file=io.StringIO()), "stderr": Console(file=io.StringIO())}
+    assert run([mine], out=str(folder), plot=True) == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ConfigurationError, match="results of another run: choose another"):
+        run_demo(str(folder), **quiet)
+    (folder / "summary.json").write_text("[]")
+    with pytest.raises(ConfigurationError, match="results of another run: choose another"):
+        run_demo(str(folder), **quiet)
+    (folder / "summary.json").write_bytes(before["summary.json"])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_demo_names_only_its_own_pictures(run: Runner, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "holiday.png").touch()
+    out = io.StringIO()
+    consoles = {"stdout": Console(file=out, width=200), "stderr": Console(file=io.StringIO())}
+    assert run_demo(str(folder), **consoles) == 0
+    assert "BW.RJOB..EH.png" in out.getvalue()
+    assert "holiday" not in out.getvalue()
+    assert (folder / "holiday.png").exists()
+
+
 def test_split_keeps_instruments_whole() -> None:
     channels = [
         NSLC("UW", f"S{i}", "", f"{band}{c}")
@@ -205,7 +335,7 @@ def test_split_keeps_instruments_whole() -> None:
     assert len(split(channels[:3], 4)) == 1
 
 
-def network(folder: Path, stations: int, repeats: int) -> list[Path]:
+def network(folder: Path, stations: int, repeats: int, letter: str = "S") -> list[Path]:
     """The example earthquake at several stations, several times."""
     rng = np.random.default_rng(1)
     folder.mkdir()
@@ -214,7 +344,7 @@ def network(folder: Path, stations: int, repeats: int) -> list[Path]:
         stream = obspy.Stream()
         for repeat in range(repeats):
             for trace in obspy.read():
-                trace.stats.station = f"S{number}"
+                trace.stats.station = f"{letter}{number}"
                 trace.stats.starttime += 30.0 * repeat + 1.37 * number
                 trace.data = trace.data + rng.normal(0, 5, trace.stats.npts)
                 stream.append(trace)
@@ -228,12 +358,16 @@ def test_jobs_give_the_same(run: Runner, tmp_path: Path) -> None:
     paths = network(tmp_path / "in", 3, 4)
     text = tmp_path / "text.mseed"
     text.write_text("no waveforms")
+    both = tmp_path / "both.mseed"  # instruments of both processes in one damaged file
+    raw = b"".join(path.read_bytes() for path in network(tmp_path / "more", 2, 1, "M"))
+    both.write_bytes(raw[:4096] + b"?" * 512 + raw[4608:])
     found, summaries, probabilities = [], [], []
     for jobs in (1, 2):
         folder = tmp_path / str(jobs)
         formats = ["csv", "quakeml", "mseed"]
         options = {"out": str(folder), "jobs": jobs, "formats": formats, "plot": True}
-        assert run([*paths, text], device="cpu", **options) == 0
+        inputs = [*paths, text, both, *disagreeing(tmp_path)]
+        assert run(inputs, device="cpu", **options) == 0
         found.append([(r["id"], r["time"][:22], r["detection_id"]) for r in rows(folder)])
         summaries.append(json.loads((folder / "summary.json").read_text()))
         stream = obspy.read(folder / "predictions.mseed").merge(1)
@@ -241,7 +375,10 @@ def test_jobs_give_the_same(run: Runner, tmp_path: Path) -> None:
     assert found[0] == found[1]
     assert len(found[0]) >= 12
     assert [r[1] for r in found[0]] == sorted(r[1] for r in found[0])
-    for name in ("picks", "detections", "channels", "problems", "outputs", "span"):
+    assert len(summaries[0]["problems"]) == 2
+    assert len(summaries[0]["warnings"]) == 3
+    names = ("picks", "detections", "channels", "problems", "warnings", "outputs", "span")
+    for name in names:
         assert summaries[0][name] == summaries[1][name], name
     for name in ("samples", "windows", "skipped"):
         assert summaries[0]["counts"][name] == summaries[1]["counts"][name], name
@@ -252,24 +389,63 @@ def test_jobs_give_the_same(run: Runner, tmp_path: Path) -> None:
         np.testing.assert_allclose(trace.data, other.data, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_interrupt_from_the_keyboard(jobs: int, tmp_path: Path) -> None:
-    network(tmp_path / "in", 2, 100)
+def long_run(folder: Path, jobs: int) -> subprocess.Popen[str]:
+    """A run that takes minutes, once it has begun to pick."""
+    network(folder / "in", 2, 100)
     command = [
-        *(sys.executable, "-m", "ml_prediction.cli", "pick", str(tmp_path / "in")),
-        *("--out", str(tmp_path / "out"), "--jobs", str(jobs), "--stride", "50"),
+        *(sys.executable, "-m", "ml_prediction.cli", "pick", str(folder / "in")),
+        *("--out", str(folder / "out"), "--jobs", str(jobs), "--stride", "50"),
     ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("out/.scratch-*/**/picks")) and time.monotonic() < deadline:
+    while len(list(folder.glob("out/.scratch-*/**/picks"))) < jobs and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1.0)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    return process
+
+
+def workers(parent: int) -> list[int]:
+    """Spawned processes of a parent; its resource tracker is none."""
+    command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]  # -ww: pytest sets COLUMNS
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [line.split(maxsplit=2) for line in lines]
+    return [int(pid) for pid, ppid, args in found if int(ppid) == parent and "spawn_main" in args]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("jobs", "name"), [(1, "SIGINT"), (2, "SIGINT"), (2, "SIGHUP")])
+def test_interrupt_of_every_process(jobs: int, name: str, tmp_path: Path) -> None:
+    process = long_run(tmp_path, jobs)
+    os.killpg(process.pid, getattr(signal, name))  # as a terminal does: to every process
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert "interrupted" in error
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_worker_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    process = long_run(tmp_path, 2)
+    victim, _ = workers(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 3, error
+    assert "a process was killed, probably for lack of memory: use fewer --jobs" in error
+    assert len([line for line in error.splitlines() if not line.startswith("picking: ")]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    process = long_run(tmp_path, 2)
+    left = workers(process.pid)
+    assert len(left) == 2
+    process.kill()
+    process.communicate(timeout=120)  # returns when nobody holds the pipes any more
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in left) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in left)

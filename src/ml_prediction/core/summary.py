@@ -25,7 +25,7 @@ class Summary:
     notes
         Things worth knowing that cost nothing, e.g. ``slip``, ``orientation assumed``.
     examples
-        For each reason, the first channel or instrument that it happened to.
+        For each reason, a channel or instrument that it happened to: the first by name.
     seconds
         Wall time by stage, filled in by whoever has a clock.
     """
@@ -45,13 +45,13 @@ class Summary:
         if count > 0:
             key = f"{kind}: {reason}"
             self.skipped[key] += count
-            self.examples.setdefault(key, str(where))
+            self._exemplify(key, str(where))
 
     def note(self, what: str, count: int, where: object) -> None:
         """Count something that is worth knowing."""
         if count > 0:
             self.notes[what] += count
-            self.examples.setdefault(what, str(where))
+            self._exemplify(what, str(where))
 
     def copy(self) -> Summary:
         """The totals as they are now."""
@@ -71,9 +71,12 @@ class Summary:
             if not (same_packets and key in OF_PACKETS):
                 self.notes[key] += count
         for key, example in other.examples.items():
-            self.examples.setdefault(key, example)
+            self._exemplify(key, example)
         for stage, seconds in other.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def _exemplify(self, key: str, example: str) -> None:
+        self.examples[key] = min(self.examples.get(key, example), example)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import heapq
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
+from ml_prediction.core.feature_extraction import FARTHEST_CENTRE, LINK
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.drivers.probability_file import PROBABILITIES
-from ml_prediction.drivers.share import ShareResult, detection_order, pick_order
+from ml_prediction.drivers.share import (
+    ShareResult,
+    detection_order,
+    microseconds,
+    pick_order,
+)
 from ml_prediction.drivers.spool import merged
-from ml_prediction.sinks.base import Sink, make_sinks
+from ml_prediction.sinks.base import Sink, files_of, make_sinks
 from ml_prediction.sinks.folder import OutputFolder
-from ml_prediction.util.times import seconds_to_ns, to_ns
+from ml_prediction.util.times import seconds_to_ns
 
 PORTION: Final = 1000
-"""Picks or detections that are handed to the sinks at once."""
+"""Picks and detections that are handed to the sinks at once."""
 
-AFTER_DETECTION_NS: Final = seconds_to_ns(3.0)
-"""A detection's picks lie at most 2 s after its end; a pick's time is within 0.1 s of its peak."""
-
-_FILES: Final = {
-    "csv": ("picks.csv", "detections.csv"),
-    "parquet": ("picks.parquet",),
-    "quakeml": ("picks.xml",),
-    "markers": ("picks.markers",),
-    "mseed": (PROBABILITIES,),
-}
+AFTER_DETECTION_NS: Final = seconds_to_ns(LINK + FARTHEST_CENTRE + 0.1)
+"""No pick of a detection is later than this after its end; 0.1 s is more than any rounding."""
 
 
 @dataclass(slots=True)
@@ -74,35 +76,28 @@ def deliver(
     for picture in sorted(picture for result in results for picture in result.pictures):
         shutil.move(picture, folder.part(picture.name))
         delivered.outputs.append(picture.name)
-    delivered.outputs += [name for chosen in formats for name in _FILES[chosen]]
+    delivered.outputs += [name for chosen in formats for name in files_of(chosen)]
     return delivered
 
 
 def _portions(results: Sequence[ShareResult]) -> Iterator[tuple[list[Pick], list[Detection]]]:
     """Picks and detections by time, in portions; a detection never before its picks."""
     picks = merged((run for r in results for run in r.picks), pick_order)
-    waiting = next(picks, None)
-    ready: list[Pick] = []
-    known: list[Detection] = []
+    timed_picks = ((microseconds(pick.time), pick) for pick in picks)
+    everything = heapq.merge(timed_picks, _when_complete(results), key=itemgetter(0))
+    while portion := [item for _, item in islice(everything, PORTION)]:
+        yield (
+            [item for item in portion if isinstance(item, Pick)],
+            [item for item in portion if isinstance(item, Detection)],
+        )
+
+
+def _when_complete(results: Sequence[ShareResult]) -> Iterator[tuple[int, Detection]]:
+    """Detections by onset, each with a time by which its picks and those before are through."""
+    latest = 0
     for detection in merged((run for r in results for run in r.detections), detection_order):
-        until_ns = to_ns(detection.end) + AFTER_DETECTION_NS
-        while waiting is not None and to_ns(waiting.time) <= until_ns:
-            ready.append(waiting)
-            waiting = next(picks, None)
-            if len(ready) >= PORTION:
-                yield ready, known
-                ready, known = [], []
-        known.append(detection)
-        if len(known) >= PORTION:
-            yield ready, known
-            ready, known = [], []
-    while waiting is not None:
-        ready.append(waiting)
-        waiting = next(picks, None)
-        if len(ready) >= PORTION:
-            yield ready, known
-            ready, known = [], []
-    yield ready, known
+        latest = max(latest, microseconds(detection.end) + AFTER_DETECTION_NS // 1000)
+        yield latest, detection
 
 
 def _join(files: Sequence[Path], whole: Path) -> None:
@@ -115,4 +110,5 @@ def _join(files: Sequence[Path], whole: Path) -> None:
 
 def _abort(sinks: Iterable[Sink]) -> None:
     for sink in sinks:
-        sink.abort()
+        with suppress(OSError):  # the disk that made us abort
+            sink.abort()

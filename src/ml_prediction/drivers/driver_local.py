@@ -24,13 +24,14 @@ from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.drivers.report import Report, name_problems, show
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import Share, ShareResult, run_share
+from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models import Model, load_model
+from ml_prediction.models.spec import ModelSpec
 from ml_prediction.sinks.folder import OutputFolder
 from ml_prediction.sources.files import FileSource, open_files
 from ml_prediction.sources.foreign import READ_ERRORS
 from ml_prediction.sources.problems import Problem
-from ml_prediction.util.times import NANOSECONDS
 
 SUMMARY: Final = "summary.json"
 
@@ -50,12 +51,15 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     Returns
     -------
     int
-        Exit status 0. Inputs that were skipped are in the summary.
+        Exit status 0. Inputs that were skipped are in the summary. That the table can't be
+        printed is said on ``err``; the results are complete then all the same.
 
     Raises
     ------
     ConfigurationError
         If the folder is taken, an input does not exist, or the model can't be loaded.
+    OSError
+        If the disk is full, a process was killed, or the like. Nothing is written then.
     DataError
         If no input has anything that can be used. Nothing is written then.
     """
@@ -63,7 +67,12 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     folder = OutputFolder(config.out, overwrite=config.overwrite)
     old_pictures = _pictures_of_earlier_run(folder.path)
-    with folder, TemporaryDirectory(prefix=".scratch-", dir=folder.path) as scratch:
+    warned = WarningLog(err)
+    with (
+        folder,
+        TemporaryDirectory(prefix=".scratch-", dir=folder.path) as scratch,
+        listening(warned),
+    ):
         share = Share(config, run_id, Path(scratch), _read_inventory(config.inventory))
         model = load_model(
             config.model, config.weights, device=config.device, threads=config.threads
@@ -72,7 +81,10 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
             inputs, channels=config.channels, starttime=config.start, endtime=config.end
         )
         picking = time.perf_counter()
-        results, problems = _pick(inputs, source, model, share, err)
+        results = _pick(source, model, share, err)
+        for result in results:
+            warned.take(result.warnings)
+        problems = add_up([*source.problems, *(p for result in results for p in result.problems)])
         name_problems(problems, err)
         summary = Summary()
         for result in results:
@@ -87,10 +99,12 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
             config=config,
             spec=model.spec,
             span=source.span,
+            covered_s=source.covered_s,
             channels=source.channels,
             summary=summary,
             problems=problems,
-            picks_by_phase=dict(delivered.picks_by_phase),
+            warnings=warned.sentences,
+            picks_by_phase={**_no_picks(model.spec), **delivered.picks_by_phase},
             detections=delivered.detections,
             picking_s=time.perf_counter() - picking,
             wall_s=time.perf_counter() - started,
@@ -100,38 +114,47 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
         folder.part(SUMMARY).write_text(text + "\n", encoding="utf-8")
     for name in old_pictures - set(report.outputs):
         (folder.path / name).unlink(missing_ok=True)
-    show(report, folder.path, out)
+    warned.show_rest()
+    try:
+        show(report, folder.path, out)
+    except OSError as error:  # e.g. stdout is a full disk, or `| head`
+        err.print(
+            f"The results in {folder.path} are complete, but stdout can't be written "
+            f"({error.strerror}).",
+            markup=False,
+        )
     return 0
 
 
-def _pick(
-    inputs: Sequence[str], source: FileSource, model: Model, share: Share, err: Console
-) -> tuple[list[ShareResult], list[Problem]]:
+def _pick(source: FileSource, model: Model, share: Share, err: Console) -> list[ShareResult]:
     """Everything through the pipeline, in this process or in several."""
-    start_ns, end_ns = source.span
-    seconds = (end_ns - start_ns) / NANOSECONDS
     parts = split(source.channels, share.config.jobs)
-    with ConsoleProgress(err, source.total_samples, seconds) as progress:
+    with ConsoleProgress(err, source.total_samples, source.covered_s) as progress:
         if len(parts) > 1:
-            results, more = run_jobs(inputs, parts, share, progress.update)
-            return results, add_up([*source.problems, *more])
-        result = run_share(source, model, share, progress.update)
-        return [result], source.problems
+            return run_jobs([source.select(part) for part in parts], share, progress.update)
+        return [run_share(source, model, share, progress.update)]
 
 
 def add_up(problems: Sequence[Problem]) -> list[Problem]:
-    """One problem for each file and reason; counts add up."""
+    """One problem for each file and reason, sorted; counts add up."""
     found: dict[tuple[str, str, str], Problem] = {}
     for problem in problems:
         key = (str(problem.path), problem.reason, problem.unit)
         known = found.get(key)
         found[key] = problem if known is None else replace(known, count=known.count + problem.count)
-    return list(found.values())
+    return [found[key] for key in sorted(found)]
+
+
+def _no_picks(spec: ModelSpec) -> dict[str, int]:
+    """Zero for each phase that the model picks: none found is a result, too."""
+    return {label: 0 for label in spec.labels if label in spec.thresholds and label != "Detection"}
 
 
 def _read_inventory(path: str | None) -> Inventory | None:
     if path is None:
         return None
+    if not Path(path).is_file():
+        raise ConfigurationError(f"Option 'inventory' = {path!r}: no such file; check the path.")
     try:
         return obspy.read_inventory(path)
     except READ_ERRORS as error:

@@ -21,11 +21,11 @@ def show_models(out: Console) -> int:
         if not chosen:
             continue
         out.print(f"[bold]{heading}[/bold]")
-        if status == "known":
-            out.print(f"  {', '.join(sorted(model.name for model in chosen))}", markup=False)
-            continue
         for model in chosen:
-            _show(model, out)
+            if status == "known":
+                out.print(f"  {_known(model)}", markup=False)
+            else:
+                _show(model, out)
     return 0
 
 
@@ -34,6 +34,12 @@ def verify_models(out: Console) -> int:
     result = verify_bundled()
     out.print(str(result), markup=False)
     return 0 if result.ok else 1
+
+
+def _known(model: ModelInfo) -> str:
+    """One line: there is no file yet that has a licence or a hash."""
+    said = (model.origin, model.licence, " ".join(model.citation.split()))
+    return f"{model.name}: {'; '.join(text for text in said if text)}"
 
 
 def _show(model: ModelInfo, out: Console) -> None:

@@ -11,16 +11,20 @@ from zlib import crc32
 
 from obspy import Stream, Trace
 
+from ml_prediction.core.joining import join
 from ml_prediction.core.packets import Packet, packets_from_trace
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.drivers.spool import items_of
 from ml_prediction.sinks.plot import plot_instrument
-from ml_prediction.sources.joining import join
+from ml_prediction.sources.problems import Problem
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import NANOSECONDS, to_ns
 
 LONGEST_NS: Final = 6 * 3600 * NANOSECONDS
 """A picture shows so much, from the instrument's first sample on."""
+
+DRAWING_ERRORS: Final = (ValueError, OSError, RuntimeError, OverflowError)
+"""What Matplotlib, or the disk, may say to odd data."""
 
 
 class PictureStore:
@@ -58,11 +62,28 @@ class PictureStore:
                 kept.setdefault(instrument, []).append(result)
         self._write(kept)
 
-    def draw(self, thresholds: Mapping[str, float]) -> list[Path]:
-        """Draw every instrument, one after another; returns the pictures' paths."""
-        return [self._draw(instrument, thresholds) for instrument in sorted(self._paths)]
+    def draw(self, thresholds: Mapping[str, float]) -> tuple[list[Path], list[Problem]]:
+        """Draw every instrument, one after another.
 
-    def _draw(self, instrument: Instrument, thresholds: Mapping[str, float]) -> Path:
+        Returns
+        -------
+        paths, problems
+            Pictures, and those that could not be drawn: they never cost the picks.
+        """
+        paths: list[Path] = []
+        problems: list[Problem] = []
+        for instrument in sorted(self._paths):
+            path = self._folder / picture_name(instrument)
+            try:
+                self._draw(path, instrument, thresholds)
+                paths.append(path)
+            except DRAWING_ERRORS as error:
+                path.unlink(missing_ok=True)
+                text = f"picture {path.name} can't be drawn ({error}); the picks are not affected."
+                problems.append(Problem(Path(path.name), "not drawn", text, 1, "picture"))
+        return paths, problems
+
+    def _draw(self, path: Path, instrument: Instrument, thresholds: Mapping[str, float]) -> None:
         waveforms: list[Packet] = []
         probabilities: list[Packet] = []
         picks: list[Pick] = []
@@ -76,11 +97,9 @@ class PictureStore:
                 detections.append(item)
             else:
                 probabilities.extend(packets_from_trace(item))
-        path = self._folder / picture_name(instrument)
         plot_instrument(
             path, _stream(waveforms), _stream(probabilities), picks, detections, thresholds
         )
-        return path
 
     def _write(self, kept: dict[Instrument, list[object]]) -> None:
         for instrument, items in kept.items():

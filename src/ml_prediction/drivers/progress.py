@@ -5,28 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
 """Seconds between plain lines."""
-
-
-class ProgressDisplay(Protocol):
-    """What the driver tells about its progress."""
-
-    def update(self, done: int) -> None:
-        """Take the number of samples that have gone through so far."""
-        ...
-
-
-class NoProgress:
-    """Shows nothing."""
-
-    def update(self, done: int) -> None:
-        """Do nothing."""
 
 
 class ConsoleProgress:
@@ -39,7 +24,7 @@ class ConsoleProgress:
     total
         Samples in all.
     seconds
-        Length of the data in seconds, for the rate in times real time.
+        Seconds that the data cover, for the rate in times real time.
     clock
         Monotonic seconds.
     """

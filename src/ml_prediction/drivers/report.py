@@ -19,7 +19,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.codes import NSLC
-from ml_prediction.util.times import NANOSECONDS, isoformat, to_utc
+from ml_prediction.util.times import isoformat, to_utc
 
 MOST_LINES: Final = 20
 """Problems named on stderr; all are in summary.json."""
@@ -31,7 +31,8 @@ _LIBRARIES: Final = ("numpy", "obspy", "pymseed", "scipy", "seisbench", "torch")
 class Report:
     """Everything worth telling about a run.
 
-    ``wall_s`` is its length in seconds, ``picking_s`` that without loading and looking at files.
+    ``wall_s`` is its length in seconds, ``picking_s`` that without loading and looking at files;
+    ``covered_s`` are the seconds that the data cover.
     """
 
     run_id: str
@@ -39,9 +40,11 @@ class Report:
     config: RunConfig
     spec: ModelSpec
     span: tuple[int, int]
+    covered_s: float
     channels: Sequence[NSLC]
     summary: Summary
     problems: list[Problem]
+    warnings: list[str]
     picks_by_phase: dict[str, int]
     detections: int
     picking_s: float
@@ -60,6 +63,7 @@ class Report:
             "run_id": self.run_id,
             "inputs": list(self.inputs),
             "span": {"start": isoformat(to_utc(start_ns)), "end": isoformat(to_utc(end_ns))},
+            "covered_seconds": round(self.covered_s, 3),
             "instruments": self.instruments,
             "channels": [str(channel) for channel in self.channels],
             "picks": self.picks_by_phase,
@@ -77,6 +81,7 @@ class Report:
                 }
                 for problem in self.problems
             ],
+            "warnings": self.warnings,
             "skipped_inputs": sorted({str(p.path) for p in self.problems if p.unit == "file"}),
             "outputs": sorted(self.outputs),
             "model": {
@@ -114,8 +119,7 @@ def name_problems(problems: Sequence[Problem], err: Console) -> None:
 
 def show(report: Report, folder: Path, out: Console) -> None:
     """Print what came out, what did not, and where it is."""
-    start_ns, end_ns = report.span
-    seconds = (end_ns - start_ns) / NANOSECONDS
+    seconds = report.covered_s
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from obspy import UTCDateTime
@@ -78,12 +77,10 @@ class RunConfig(FrozenConfig):
             raise ValueError(f"endtime must be later than starttime ({start})")
         return value
 
-    @field_validator("inventory")
+    @field_validator("formats")
     @classmethod
-    def _exists(cls, value: str | None) -> str | None:
-        if value is not None and not Path(value).is_file():
-            raise ValueError("no such file")
-        return value
+    def _each_once(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
+        return tuple(dict.fromkeys(value))
 
     @classmethod
     def from_tables(cls, *tables: dict[str, Any]) -> Self:
@@ -100,6 +97,7 @@ class RunConfig(FrozenConfig):
                 raise ConfigurationError("'pipeline' must be a table: its options go below it.")
             merged = _merge(merged, table)
         pipeline = merged.pop("pipeline", {})
+        _refuse_misplaced(merged, pipeline)
         # The inner table first: its unknown keys are then explained by its own list of options.
         config = cls.make(pipeline=PipelineConfig.make(**pipeline), **merged)
         if config.pipeline.response == "remove" and config.inventory is None:
@@ -117,6 +115,21 @@ class RunConfig(FrozenConfig):
     def end(self) -> UTCDateTime | None:
         """End time as ObsPy's UTCDateTime."""
         return None if self.endtime is None else UTCDateTime(self.endtime)
+
+
+def _refuse_misplaced(top: dict[str, Any], pipeline: dict[str, Any]) -> None:
+    """TOML's easiest mistake: an option above or below the line that starts its table."""
+    run_options, pipeline_options = set(RunConfig.model_fields), set(PipelineConfig.model_fields)
+    sentences = [
+        f"Option {name!r} belongs into the table [pipeline]: write it below that line."
+        for name in sorted(top.keys() & (pipeline_options - run_options))
+    ]
+    sentences += [
+        f"Option {name!r} does not belong into the table [pipeline]: write it above that line."
+        for name in sorted(pipeline.keys() & (run_options - pipeline_options))
+    ]
+    if sentences:
+        raise ConfigurationError(" ".join(sentences))
 
 
 def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from obspy import Inventory
+from obspy import Inventory, UTCDateTime
 
 from ml_prediction.core.linking import DetectionLinker
 from ml_prediction.core.packets import Packet
@@ -22,6 +22,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.spool import Spool
 from ml_prediction.models.engine import Model
 from ml_prediction.sources.files import FileSource
+from ml_prediction.sources.problems import Problem
 from ml_prediction.util.times import to_ns
 
 
@@ -59,6 +60,10 @@ class ShareResult:
         PNG files.
     summary
         Of the pipeline, with the driver's own times.
+    problems
+        Pictures that could not be drawn and, of a process of its own, what its source met.
+    warnings
+        Of a process of its own; what the parent logs, it hears itself.
     """
 
     picks: list[Path]
@@ -66,16 +71,23 @@ class ShareResult:
     probabilities: Path | None
     pictures: list[Path]
     summary: Summary
+    problems: list[Problem]
+    warnings: tuple[str, ...] = ()
+
+
+def microseconds(time: UTCDateTime) -> int:
+    """Time since 1970 as it is written: finer differences must not decide the order of rows."""
+    return (to_ns(time) + 500) // 1000
 
 
 def pick_order(pick: Pick) -> tuple[int, str]:
     """Sort key of picks: time, then id."""
-    return to_ns(pick.time), pick.id
+    return microseconds(pick.time), pick.id
 
 
 def detection_order(detection: Detection) -> tuple[int, str]:
     """Sort key of detections: onset, then id."""
-    return to_ns(detection.onset), detection.id
+    return microseconds(detection.onset), detection.id
 
 
 def run_share(
@@ -124,6 +136,7 @@ def run_share(
         tray.probability_path,
         tray.picture_paths,
         own,
+        tray.problems,
     )
 
 
@@ -136,6 +149,7 @@ class _Tray:
         self.detections = Spool[Detection](scratch / "detections", detection_order)
         self.probability_path: Path | None = None
         self.picture_paths: list[Path] = []
+        self.problems: list[Problem] = []
         self._linker = DetectionLinker()
         self._pictures = PictureStore(scratch / "pictures") if config.plot else None
         self._probabilities = ProbabilityFile(scratch) if "mseed" in config.formats else None
@@ -175,4 +189,4 @@ class _Tray:
     def draw(self, thresholds: Mapping[str, float]) -> None:
         """Draw the pictures, if there are to be any."""
         if self._pictures is not None:
-            self.picture_paths = self._pictures.draw(thresholds)
+            self.picture_paths, self.problems = self._pictures.draw(thresholds)

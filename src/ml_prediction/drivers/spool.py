@@ -25,9 +25,7 @@ class Spool(Generic[T]):
         Sort key. With one that no two items share, the merged order does not depend on which
         process spooled what.
     limit
-        Weight at which the items in memory become a run on disk.
-    weight
-        Weight of one item; 1 if not given.
+        Items in memory that become a run on disk.
     """
 
     def __init__(
@@ -36,15 +34,12 @@ class Spool(Generic[T]):
         key: Callable[[T], Any],
         *,
         limit: int = 50_000,
-        weight: Callable[[T], int] | None = None,
     ) -> None:
         self.folder = folder
         self.runs: list[Path] = []
         self._key = key
         self._limit = limit
-        self._weight = weight
         self._items: list[T] = []
-        self._load = 0
         self._written = 0
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -52,8 +47,7 @@ class Spool(Generic[T]):
         """Take items in any order."""
         for item in items:
             self._items.append(item)
-            self._load += 1 if self._weight is None else self._weight(item)
-            if self._load >= self._limit:
+            if len(self._items) >= self._limit:
                 self._write()
 
     def close(self) -> list[Path]:
@@ -70,7 +64,6 @@ class Spool(Generic[T]):
     def _write(self) -> None:
         self._dump(sorted(self._items, key=self._key))
         self._items = []
-        self._load = 0
 
     def _dump(self, items: Iterable[T]) -> None:
         path = self.folder / f"{self._written:06d}.run"

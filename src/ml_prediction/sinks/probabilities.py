@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 import numpy as np
 from obspy import Stream, Trace
 
+from ml_prediction.core.joining import join
 from ml_prediction.core.packets import Packet, packets_from_trace, runs
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.sinks.folder import OutputFolder
@@ -53,7 +54,7 @@ class ProbabilitySink:
         self._file.close()
 
     def _flush(self, nslc: NSLC) -> None:
-        for packet in _joined(self._held.pop(nslc)):
+        for packet in join(self._held.pop(nslc)):
             buffer = io.BytesIO()
             packet.to_trace().write(
                 buffer, format="MSEED", encoding="FLOAT32", reclen=RECORD_BYTES, byteorder=">"
@@ -69,26 +70,3 @@ def _valid_parts(trace: Trace) -> list[Packet]:
         whole = Packet(packet.nslc, packet.start_ns, packet.sampling_rate, samples)
         parts += [whole.slice(start, stop) for start, stop in runs(~np.isnan(samples))]
     return parts
-
-
-def _joined(packets: list[Packet]) -> list[Packet]:
-    """Contiguous packets made one; probabilities lie on a grid, so times agree to rounding."""
-    groups: list[list[Packet]] = []
-    for packet in packets:
-        if groups and abs(packet.start_ns - _next_ns(groups[-1])) <= 1000:
-            groups[-1].append(packet)
-        else:
-            groups.append([packet])
-    return [
-        Packet(
-            group[0].nslc,
-            group[0].start_ns,
-            group[0].sampling_rate,
-            np.concatenate([packet.samples for packet in group]),
-        )
-        for group in groups
-    ]
-
-
-def _next_ns(group: list[Packet]) -> int:
-    return group[0].sample_ns(sum(map(len, group)))

@@ -18,8 +18,8 @@ from pymseed import MiniSEEDError, MS3Record, sourceid2nslc
 from pymseed.clib import clibmseed
 from pymseed.logging import get_error_messages
 
+from ml_prediction.core.joining import join
 from ml_prediction.core.packets import Packet
-from ml_prediction.sources.joining import join
 from ml_prediction.sources.problems import Report
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC

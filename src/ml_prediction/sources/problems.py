@@ -21,13 +21,14 @@ class Problem:
     reason
         Short name, the same for all problems of a kind: ``compressed``, ``corrupt``,
         ``empty file``, ``empty folder``, ``not waveform data``, ``text record``,
-        ``unreadable``, ``unsupported rate``, ``zero-length record``.
+        ``unreadable``, ``unsupported rate``, ``zero-length record``; a driver adds
+        ``not drawn``.
     message
         The first case, and what to do.
     count
         How many ``unit`` it happened to.
     unit
-        ``file`` (a folder too) or ``record``.
+        ``file`` (a folder too), ``record``, or a driver's ``picture``.
     quiet
         Not worth a warning: a file in a folder that was never meant to be a waveform.
     """

@@ -18,10 +18,10 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from ml_prediction.core.joining import join
 from ml_prediction.core.packets import Packet, samples_before
 from ml_prediction.sources import foreign, miniseed
 from ml_prediction.sources.file_info import FileInfo
-from ml_prediction.sources.joining import join
 from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.sources.scan import MINISEED, not_read, read_foreign
 from ml_prediction.sources.selection import Selection

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from ml_prediction.drivers.signals import ending_signals_interrupt
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_an_ending_signal_interrupts_once(name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    interrupts = 0
+    with ending_signals_interrupt():
+        for sent in (number, signal.SIGTERM, signal.SIGHUP):
+            try:
+                os.kill(os.getpid(), sent)
+            except KeyboardInterrupt:
+                interrupts += 1  # the others come while we clean up
+    assert interrupts == 1
+    assert signal.getsignal(number) is before
+
+
+def test_nohup_stays() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_signals_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
