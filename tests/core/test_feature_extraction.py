@@ -16,6 +16,7 @@ from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.channel import FOREVER
 from ml_prediction.core.feature_extraction import FeatureExtractor
+from ml_prediction.core.history import Recording
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.results import Pick
 from ml_prediction.core.run import pick
@@ -24,7 +25,6 @@ from ml_prediction.models.spec import FilterSpec
 from ml_prediction.util.codes import Instrument
 
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 WHO = Instrument("XX", "ABC", "", "HH")
 RATE = 100.0
@@ -44,13 +44,11 @@ class Recorded:
 
     def waveform(
         self, instrument: Instrument, component: str, start: int, stop: int
-    ) -> tuple[Floats, Flags] | None:
+    ) -> Recording | None:
         indices = np.arange(start, stop) - BEGIN
         valid = (indices >= 0) & (indices < len(self.vertical))
-        return np.where(valid, self.vertical[indices * valid], 0.0), valid
-
-    def code(self, instrument: Instrument, component: str, index: int) -> str | None:
-        return "HHZ" if component == "Z" else None
+        samples = np.where(valid, self.vertical[indices * valid], 0.0)
+        return Recording("HH" + component, samples, valid) if component == "Z" else None
 
     def offset_ns(self, instrument: Instrument, index: int) -> int:
         return OFFSET_NS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,51 @@ def test_odd_rates_that_wobble_are_one_rate() -> None:
     assert len(whole.arrays) > 40
     assert_same_windows(whole, alone(parts[::-1]))
     assert_same_windows(whole, alone(*([part] for part in parts)))
+
+
+@pytest.mark.parametrize("gap", [0.0, 16.0])
+def test_odd_rates_that_wobble_may_come_twice_and_after_gaps(gap: float) -> None:
+    rng = fresh()
+    first = make_packet(noise_with_pulses(rng, 20.0, 47.3), rate=47.3)
+    begin_ns = first.sample_ns(len(first)) + round(gap * NANOSECONDS)
+    second = make_packet(noise_with_pulses(rng, 30.0, 47.3), rate=47.301, start_ns=begin_ns)
+    whole = alone([first, second])
+    twice = alone([first, second, replace(second, samples=second.samples.copy())])
+    assert_same_windows(whole, twice)
+    assert twice.summary.skipped["samples: duplicate"] == len(second)
+    assert_same_windows(whole, alone(*in_time_order([first, second], 1.0)))
+
+
+@pytest.mark.parametrize("rates", [(100.0, 50.0), (200.0, 50.0), (1000.0, 100.0)])
+@pytest.mark.parametrize("held_back", [1, 2, 5])
+def test_the_last_samples_before_a_lower_rate_may_come_after_it(
+    rates: tuple[float, float], held_back: int
+) -> None:
+    before, after = rates
+    rng = fresh()
+    old = make_packet(noise_with_pulses(rng, 20.0, before), rate=before)
+    moved = START_NS + 20 * NANOSECONDS
+    new = make_packet(noise_with_pulses(rng, 20.0, after), rate=after, start_ns=moved)
+    early, last = old.slice(0, len(old) - held_back), old.slice(len(old) - held_back, len(old))
+    found = alone([early], [between(new, 0, 2)], [last], [between(new, 2, 20)])
+    assert_same_windows(alone([old, new]), found)
+    assert "samples: duplicate" not in found.summary.skipped
+
+
+def test_a_pick_is_named_after_the_channel_that_it_was_measured_on() -> None:
+    """Two sensors of one component, the second a thousand times weaker and a second long."""
+    z, n, e = three_components(fresh(), 40.0)
+    weak = replace(
+        between(n, 17, 40),
+        nslc=n.nslc._replace(channel="HHN"),
+        samples=n.samples[1700:].astype(np.float64) / 1000,
+    )
+    strong = replace(n, nslc=n.nslc._replace(channel="HH1"))
+    found = run(everything(), [[z, strong, weak, e]])
+    measured = [p for p in found.picks if p.phase == "S" and p.amplitude > 0]
+    assert {p.channel for p in measured} == {"HH1", "HHN"}
+    for p in measured:
+        assert (p.amplitude > 100) == (p.channel == "HH1"), (p.channel, p.amplitude)
 
 
 def test_a_declared_component_that_starts_late_changes_no_pick_before_it() -> None:

@@ -186,6 +186,16 @@ def test_results_are_complete_when_the_table_can_not_be_printed(
     assert len(rows(tmp_path / "out")) == 2
 
 
+def test_only_instruments_with_results_are_drawn(
+    run: Runner, example: Path, tmp_path: Path
+) -> None:
+    slow = obspy.read()[:1]
+    slow[0].stats.channel, slow[0].stats.sampling_rate = "LHZ", 1.0
+    slow.write(str(tmp_path / "slow.mseed"), format="MSEED")
+    assert run([example, tmp_path / "slow.mseed"], out=str(tmp_path / "out"), plot=True) == 0
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["BW.RJOB..EH.png"]
+
+
 def test_picture_that_fails_costs_no_pick(
     run: Runner, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,23 @@ def test_files_appear_at_commit(tmp_path: Path) -> None:
     assert (folder.path / "picks.csv").read_text() == "new"
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EDQUOT, "quota"), KeyboardInterrupt()])
+def test_nothing_is_left_when_the_flush_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise error
+
+    def run() -> None:
+        with OutputFolder(tmp_path / "out") as folder:
+            folder.part("picks.csv").write_text("whole")
+            monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(type(error)):
+        run()
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_is_left_after_an_error(tmp_path: Path, error: type[BaseException]) -> None:
     out = tmp_path / "a" / "out"

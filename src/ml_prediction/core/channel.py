@@ -189,7 +189,8 @@ class Channel:
             joint_ns = time_of(segment.settled, segment.rate, segment.phase)
             if self._trim_head(joint_ns):
                 return True
-            after_joint = head.start_ns > joint_ns + _half_sample(head.rate)
+            gap_ns = min(_half_sample(head.rate), _half_sample(segment.rate))
+            after_joint = head.start_ns > joint_ns + gap_ns
             if after_joint and self._open_ns(watermark_ns) < head.start_ns:
                 return False
             self._close()
@@ -201,6 +202,7 @@ class Channel:
             if index - segment.end > samples_in(SHORT_GAP, segment.rate):
                 self._close()
                 return True
+        self._pending.replace_head(head)  # now that it continues the segment, on its grid
         if self._untangle(segment.phase):
             return True
         self._pending.take()
@@ -217,9 +219,7 @@ class Channel:
         """The earliest piece, on the segment's grid if its header means the same rate."""
         head, segment = self._pending.head, self._segment
         if segment is not None and head.rate != segment.rate and head.means(segment.rate):
-            self._pending.take()
-            head = head.at(segment.rate)
-            self._pending.add(head)
+            return head.at(segment.rate)
         return head
 
     def _untangle(self, phase: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from ml_prediction.core.channel import FOREVER
 from ml_prediction.core.fitting import NormalFit, fit_normals
 from ml_prediction.core.grid import time_of
-from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.history import Recording
 from ml_prediction.core.measures import NOTHING, measure_level, measure_polarity
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.response import CONTEXT, Response
@@ -45,12 +44,8 @@ class Waveforms(Protocol):
 
     def waveform(
         self, instrument: Instrument, component: str, start: int, stop: int
-    ) -> tuple[Floats, Flags] | None:
-        """Samples and validity; None without that component."""
-        ...
-
-    def code(self, instrument: Instrument, component: str, index: int) -> str | None:
-        """Channel code of a component around a sample."""
+    ) -> Recording | None:
+        """Samples of one channel; None without that component."""
         ...
 
     def offset_ns(self, instrument: Instrument, index: int) -> int:
@@ -119,7 +114,7 @@ class FeatureExtractor:
         self._response = response
         self._provenance = provenance or Provenance()
         self._summary = summary or Summary()
-        self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+        self._rate = spec.rate
         self._context = self._samples(FIT_HALF)
         self._tracks: dict[Instrument, _Track] = {}
 
@@ -261,15 +256,15 @@ class FeatureExtractor:
         level = NOTHING
         polarity: Polarity = "unknown"
         confidence = 0.0
+        code = instrument.prefix + letter
         if letter in around:
-            samples, valid = around[letter]
+            code, samples, valid = around[letter]
             level = measure_level(samples, valid, index - first, rate)
             if phase == "P" and letter == "Z":
                 spread = max(1, round(min(sigma, 0.2) * rate))
                 polarity, confidence = measure_polarity(samples, level, index - first, spread, rate)
-        code = self._waveforms.code(instrument, letter, index) or instrument.prefix + letter
         nslc = NSLC(*instrument[:3], code)
-        physical, unit = self._physical(instrument, letter, nslc, index)
+        physical, unit = self._physical(instrument, letter, index)
         mu_error = math.sqrt(max(float(fit.covariance[row, 1, 1]), 0.0))
         return Pick(
             *nslc,
@@ -304,16 +299,14 @@ class FeatureExtractor:
             amplitude_unit=unit,
         )
 
-    def _around(
-        self, instrument: Instrument, start: int, stop: int
-    ) -> dict[str, tuple[Floats, Flags]]:
-        """Samples and validity of the components that have any there."""
+    def _around(self, instrument: Instrument, start: int, stop: int) -> dict[str, Recording]:
+        """What the components have there, of those that have anything."""
         found = {
             letter: self._waveforms.waveform(instrument, letter, start, stop)
             for letter in self._spec.components
         }
         return {
-            letter: data for letter, data in found.items() if data is not None and data[1].any()
+            letter: data for letter, data in found.items() if data is not None and data.valid.any()
         }
 
     def _letter(self, phase: str, around: Mapping[str, object]) -> str:
@@ -321,16 +314,16 @@ class FeatureExtractor:
         order = "ZNE" if phase == "P" else "NEZ"
         return min(around, key=lambda c: (order + c).index(c), default=order[0])
 
-    def _coverage(self, around: Mapping[str, tuple[Floats, Flags]], centre: int) -> float:
+    def _coverage(self, around: Mapping[str, Recording], centre: int) -> float:
         """Share of samples near a pick that some component has."""
         reach = self._samples(COVERAGE)
         covered = np.zeros(2 * reach + 1, dtype=np.bool_)
-        for _, valid in around.values():
-            covered |= valid[centre - reach : centre + reach + 1]
+        for data in around.values():
+            covered |= data.valid[centre - reach : centre + reach + 1]
         return round(float(covered.mean()), 4)
 
     def _physical(
-        self, instrument: Instrument, letter: str, nslc: NSLC, index: int
+        self, instrument: Instrument, letter: str, index: int
     ) -> tuple[float | None, str | None]:
         """Amplitude after response removal, on a block that depends on the pick alone."""
         if self._response is None:
@@ -338,16 +331,17 @@ class FeatureExtractor:
         before = self._samples(CONTEXT)
         stop = index + self._samples(COVERAGE) + 1
         data = self._waveforms.waveform(instrument, letter, index - before, stop)
-        if data is None or not data[1].any():
+        if data is None or not data.valid.any():
             return None, None
+        nslc = NSLC(*instrument[:3], data.code)
         time_ns = time_of(index, self._rate)
         try:
             motion = self._response.remove(
-                nslc, time_ns, fill_gaps(*data), self._spec.sampling_rate
+                nslc, time_ns, fill_gaps(data.samples, data.valid), self._spec.sampling_rate
             )
         except DataError:  # said and counted where the window was made
             return None, None
-        level = measure_level(motion, data[1], before, self._spec.sampling_rate)
+        level = measure_level(motion, data.valid, before, self._spec.sampling_rate)
         if math.isnan(level.amplitude):
             return None, None
         return level.amplitude, self._response.unit(nslc)

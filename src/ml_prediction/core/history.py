@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+
+
+class Recording(NamedTuple):
+    """What one channel recorded over a range: its code, samples and validity (shape (sample,))."""
+
+    code: str
+    samples: Floats
+    valid: Flags
 
 
 class _Stretch:

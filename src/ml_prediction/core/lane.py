@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from itertools import pairwise
 
 from obspy import Inventory
@@ -38,7 +37,7 @@ class Lane:
     ) -> None:
         spec = model.spec
         self.model = model
-        self.rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+        self.rate = spec.rate
         stride = config.stride or spec.stride
         blinding = config.blinding or spec.blinding
         check_windows(spec, stride, blinding, config.horizon)

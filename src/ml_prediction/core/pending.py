@@ -104,6 +104,10 @@ class Pending:
         self._count += 1
         heappush(self._heap, (piece.start_ns, self._count, piece))
 
+    def replace_head(self, piece: Piece) -> None:
+        """Put another piece with the same start in the place of the earliest one."""
+        self._heap[0] = (*self._heap[0][:2], piece)
+
     def take(self) -> Piece:
         """Remove the earliest piece."""
         return heappop(self._heap)[2]
@@ -190,7 +194,7 @@ class Pending:
         """Two rates at the same time can't both be true: the earlier piece keeps its span."""
         covered = (head.stop_ns - other.start_ns) * other.rate.numerator
         unit = NANOSECONDS * other.rate.denominator
-        overlap = min(len(other), (covered - unit // 2) // unit + 1)
+        overlap = min(len(other), -(-(covered - unit // 2) // unit))
         if covered <= unit // 2:
             return None
         self._replace_two(head, other.cut(overlap))

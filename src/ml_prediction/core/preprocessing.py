@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.components import Orientation
 from ml_prediction.core.grid import index_from, time_of
-from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.history import Recording
 from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
 from ml_prediction.core.lateness import Accepted, split_late
 from ml_prediction.core.packets import Packet
@@ -93,7 +92,7 @@ class Preprocessor:
         self.summary = summary or Summary()
         self._stride = stride
         self._length = spec.in_samples
-        self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
+        self._rate = spec.rate
         self._lateness_ns = seconds_to_ns(lateness)
         self._resampling: Phase = resampling
         self._response = response
@@ -167,18 +166,13 @@ class Preprocessor:
 
     def waveform(
         self, instrument: Instrument, component: str, start: int, stop: int
-    ) -> tuple[Floats, Flags] | None:
-        """Resampled, unfiltered samples and their validity; None without that component."""
+    ) -> Recording | None:
+        """Resampled, unfiltered samples of the channel that has most; None without any channel."""
         found = [
-            c.read_unfiltered(start, stop) for c in self._channels(instrument, component, stop)
+            Recording(channel.nslc.channel, *channel.read_unfiltered(start, stop))
+            for channel in self._channels(instrument, component, stop)
         ]
-        return max(found, key=lambda item: item[1].sum(), default=None)
-
-    def code(self, instrument: Instrument, component: str, index: int) -> str | None:
-        """Channel code of a component around a sample; None where there is none."""
-        channels = self._channels(instrument, component, index + 1)
-        here = [c for c in channels if c.offset_ns(index) is not None]
-        return (here or channels)[0].nslc.channel if channels else None
+        return max(found, key=lambda item: item.valid.sum(), default=None)
 
     def offset_ns(self, instrument: Instrument, index: int) -> int:
         """Sub-sample offset from the grid, of the first present of Z, N and E."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from ml_prediction.core import filters
 from ml_prediction.core.assembly import Component, OneComponent, assemble
@@ -65,7 +64,6 @@ class WindowBuilder:
         self._response = response
         self._summary = summary
         self._explain = explain
-        self._rate = Fraction(spec.sampling_rate).limit_denominator(1000)
 
     def build(
         self,
@@ -112,22 +110,31 @@ class WindowBuilder:
     def _part(self, channels: Sequence[Channel], start: int, stop: int) -> Component | None:
         """One component: of several channels the one that has most of the window."""
         found = [(channel, *channel.read_unfiltered(start, stop)) for channel in channels]
-        if not found:
+        found.sort(key=lambda item: -int(item[2].sum()))  # stable: the best of equals stays first
+        chosen: Component | None = None
+        for channel, unfiltered, valid in found:
+            if not valid.any():
+                continue
+            if chosen is not None and chosen.usable:
+                self._leave_out(channel, "another is fuller")
+                continue
+            samples = self._seen(channel, start, stop)
+            if samples is not None:
+                chosen = Component(samples, unfiltered, valid)
+            elif chosen is None:
+                chosen = Component(unfiltered, unfiltered, valid, usable=False)
+        return chosen
+
+    def _seen(self, channel: Channel, start: int, stop: int) -> Floats | None:
+        """Samples as the model is to see them; None where the response is not known."""
+        if self._response is None:
+            return channel.read(start, stop)[0]
+        try:
+            return self._ground_motion(channel, self._response, start, stop)
+        except DataError as error:  # this channel can't be used; the others can
+            self._explain(channel.nslc, "no response", str(error))
+            self._leave_out(channel, "no response")
             return None
-        channel, unfiltered, valid = max(found, key=lambda item: item[2].sum())
-        for other, _, also in found if len(found) > 1 else ():
-            if other is not channel and also.any():
-                self._leave_out(other, "another is fuller")
-        if self._response is not None and valid.any():
-            try:
-                samples = self._ground_motion(channel, self._response, start, stop)
-            except DataError as error:  # this channel can't be used; the others can
-                self._explain(channel.nslc, "no response", str(error))
-                self._leave_out(channel, "no response")
-                return Component(unfiltered, unfiltered, valid, usable=False)
-            return Component(samples, unfiltered, valid)
-        samples, _ = channel.read(start, stop)
-        return Component(samples, unfiltered, valid)
 
     def _leave_out(self, channel: Channel, reason: str) -> None:
         self._summary.skip("windows of a channel", reason, 1, channel.nslc)
@@ -138,7 +145,7 @@ class WindowBuilder:
         begin = start - round(CONTEXT * spec.sampling_rate)
         counts, valid = channel.read_unfiltered(begin, stop)
         first = start + int(valid[start - begin :].argmax())  # responses have epochs
-        time_ns = time_of(first, self._rate)
+        time_ns = time_of(first, spec.rate)
         block = fill_gaps(counts, valid)
         motion = response.remove(channel.nslc, time_ns, block, spec.sampling_rate)
         sections = filters.for_channel(spec.filters, channel.nslc.channel, spec.sampling_rate)

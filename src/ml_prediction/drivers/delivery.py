@@ -19,13 +19,12 @@ from ml_prediction.drivers.probability_file import PROBABILITIES
 from ml_prediction.drivers.share import (
     ShareResult,
     detection_order,
-    microseconds,
     pick_order,
 )
 from ml_prediction.drivers.spool import merged
 from ml_prediction.sinks.base import Sink, files_of, make_sinks
 from ml_prediction.sinks.folder import OutputFolder
-from ml_prediction.util.times import seconds_to_ns
+from ml_prediction.util.times import seconds_to_ns, to_microseconds
 
 PORTION: Final = 1000
 """Picks and detections that are handed to the sinks at once."""
@@ -83,7 +82,7 @@ def deliver(
 def _portions(results: Sequence[ShareResult]) -> Iterator[tuple[list[Pick], list[Detection]]]:
     """Picks and detections by time, in portions; a detection never before its picks."""
     picks = merged((run for r in results for run in r.picks), pick_order)
-    timed_picks = ((microseconds(pick.time), pick) for pick in picks)
+    timed_picks = ((to_microseconds(pick.time), pick) for pick in picks)
     everything = heapq.merge(timed_picks, _when_complete(results), key=itemgetter(0))
     while portion := [item for _, item in islice(everything, PORTION)]:
         yield (
@@ -96,7 +95,7 @@ def _when_complete(results: Sequence[ShareResult]) -> Iterator[tuple[int, Detect
     """Detections by onset, each with a time by which its picks and those before are through."""
     latest = 0
     for detection in merged((run for r in results for run in r.detections), detection_order):
-        latest = max(latest, microseconds(detection.end) + AFTER_DETECTION_NS // 1000)
+        latest = max(latest, to_microseconds(detection.end) + AFTER_DETECTION_NS // 1000)
         yield latest, detection
 
 

@@ -39,6 +39,7 @@ class PictureStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._first_ns: dict[Instrument, int] = {}
+        self._with_results: set[Instrument] = set()
         self._paths: dict[Instrument, Path] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -60,10 +61,11 @@ class PictureStore:
             first_ns = self._first_ns.get(instrument)
             if first_ns is not None and time_ns < first_ns + LONGEST_NS:
                 kept.setdefault(instrument, []).append(result)
+                self._with_results.add(instrument)
         self._write(kept)
 
     def draw(self, thresholds: Mapping[str, float]) -> tuple[list[Path], list[Problem]]:
-        """Draw every instrument, one after another.
+        """Draw every instrument that gave results, one after another.
 
         Returns
         -------
@@ -72,7 +74,7 @@ class PictureStore:
         """
         paths: list[Path] = []
         problems: list[Problem] = []
-        for instrument in sorted(self._paths):
+        for instrument in sorted(self._with_results):
             path = self._folder / picture_name(instrument)
             try:
                 self._draw(path, instrument, thresholds)

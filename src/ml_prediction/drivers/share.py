@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from obspy import Inventory, UTCDateTime
+from obspy import Inventory
 
 from ml_prediction.core.linking import DetectionLinker
 from ml_prediction.core.packets import Packet
@@ -23,7 +23,7 @@ from ml_prediction.drivers.spool import Spool
 from ml_prediction.models.engine import Model
 from ml_prediction.sources.files import FileSource
 from ml_prediction.sources.problems import Problem
-from ml_prediction.util.times import to_ns
+from ml_prediction.util.times import to_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,14 @@ class ShareResult:
     warnings: tuple[str, ...] = ()
 
 
-def microseconds(time: UTCDateTime) -> int:
-    """Time since 1970 as it is written: finer differences must not decide the order of rows."""
-    return (to_ns(time) + 500) // 1000
-
-
 def pick_order(pick: Pick) -> tuple[int, str]:
-    """Sort key of picks: time, then id."""
-    return microseconds(pick.time), pick.id
+    """Sort key of picks: time as it is written (finer differences are rounding), then id."""
+    return to_microseconds(pick.time), pick.id
 
 
 def detection_order(detection: Detection) -> tuple[int, str]:
     """Sort key of detections: onset, then id."""
-    return microseconds(detection.onset), detection.id
+    return to_microseconds(detection.onset), detection.id
 
 
 def run_share(

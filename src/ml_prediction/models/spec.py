@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Literal
 
 from ml_prediction.util.frozen import FrozenMap
@@ -125,6 +126,11 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for name in ("thresholds", "sigma_scale", "versions"):
             object.__setattr__(self, name, FrozenMap(getattr(self, name)))
+
+    @property
+    def rate(self) -> Fraction:
+        """Sampling rate in Hz, exactly."""
+        return Fraction(self.sampling_rate).limit_denominator(1000)
 
     @property
     def id(self) -> str:

@@ -115,6 +115,7 @@ class OutputFolder:
             _sync(part)
         for name, part in written.items():
             part.replace(self.path / name)
+            del self._parts[name]
         for name in set(OUTPUT_NAMES) - set(written):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # not every file system can flush a folder
@@ -139,10 +140,14 @@ class OutputFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.commit()
-        else:
+        if kind is not None:
             self.abort()
+            return
+        try:
+            self.commit()
+        except BaseException:  # a quota may only show when the disk is flushed
+            self.abort()
+            raise
 
     def _make_folders(self) -> list[Path]:
         """Make the folder; return the folders made, the innermost first."""

@@ -11,7 +11,7 @@ from obspy import Stream, UTCDateTime
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.folder import OutputFolder
-from ml_prediction.util.times import to_ns
+from ml_prediction.util.times import to_microseconds
 
 ROWS_PER_GROUP: Final = 10_000
 """Picks held in memory until they are written as one row group."""
@@ -104,7 +104,7 @@ def _schema(arrow: Any) -> Any:
 
 def _value(value: Any) -> Any:
     if isinstance(value, UTCDateTime):
-        return round(to_ns(value) / 1000)
+        return to_microseconds(value)
     if isinstance(value, tuple):
         return list(value)
     return None if value != value else value  # NaN

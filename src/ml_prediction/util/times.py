@@ -25,7 +25,11 @@ def seconds_to_ns(seconds: float) -> int:
     return round(seconds * NANOSECONDS)
 
 
+def to_microseconds(time: UTCDateTime) -> int:
+    """ObsPy's UTCDateTime as microseconds, as every output rounds it."""
+    return (to_ns(time) + 500) // 1000
+
+
 def isoformat(time: UTCDateTime) -> str:
     """ISO 8601, UTC, microseconds and Z: ``2009-08-24T00:20:07.720000Z``."""
-    microseconds = (to_ns(time) + 500) // 1000
-    return str(to_utc(microseconds * 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return str(to_utc(to_microseconds(time) * 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
