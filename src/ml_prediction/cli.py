@@ -7,6 +7,7 @@ killed, a fault of ours), 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `>&-`
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):  # file names may be no text in this encoding
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
@@ -119,6 +123,8 @@ def _last_words(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Report what nobody expected in one line with its place, not as a traceback."""
+    if issubclass(kind, KeyboardInterrupt):  # one more Ctrl-C, when all is done
+        raise SystemExit(INTERRUPTED)
     frames = [f for f in traceback.extract_tb(trace) if "ml_prediction" in f.filename]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     said = " ".join(str(error).split())

@@ -347,6 +347,7 @@ def check_accounts(outcome: Outcome, pushed: int, conflicts: int = 0) -> None:
     assert sum(map(len, outcome.late)) == summary.skipped["samples: late"]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),

@@ -60,6 +60,7 @@ def kept(pipeline: Pipeline, minutes: int) -> tuple[int, int, int, int]:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [6.0, float("inf")])
 def test_what_is_kept_after_two_hours_is_what_was_kept_after_ten_minutes(horizon: float) -> None:
     pipeline = Pipeline(fake_model(in_samples=1000, stride=500), horizon=horizon)
@@ -69,6 +70,7 @@ def test_what_is_kept_after_two_hours_is_what_was_kept_after_ten_minutes(horizon
     assert memory_later < 1.2 * memory + 50_000
 
 
+@pytest.mark.slow
 def test_gaps_do_not_pile_up() -> None:
     rng = np.random.default_rng(1)
     pipeline = Pipeline(fake_model(in_samples=1000, stride=500))
@@ -113,6 +115,7 @@ def test_nothing_is_left_after_a_flush() -> None:
     assert len(pipeline.snapshot()) == empty
 
 
+@pytest.mark.slow
 def test_the_samples_of_a_packet_are_not_kept_alive(eqt: Model) -> None:
     """A source may hand over views of large blocks; these must go when they are used up."""
     pipeline = Pipeline(fake_model())

@@ -229,6 +229,7 @@ def recordings(station: str) -> st.SearchStrategy[Recording]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     instruments=st.one_of(

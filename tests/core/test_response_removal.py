@@ -239,6 +239,7 @@ def test_packets_change_no_pick_without_response(seed: int) -> None:
     assert physical(one) == physical(other)
 
 
+@pytest.mark.slow
 def test_the_amplitude_of_a_pick_later_than_its_peak_waits_for_no_packet() -> None:
     late, differing = 0, []
     for shift in (78, 80):  # pulses at the place in a window where it matters

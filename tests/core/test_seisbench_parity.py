@@ -151,6 +151,7 @@ def stream_of(path: Path, length: int, stride: int) -> Stream:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["PhaseNet", "EQTransformer"])
 def test_labelled_windows_give_what_seisbench_gives(
     shared: Path, ours: dict[str, Model], theirs: dict[str, Any], name: str

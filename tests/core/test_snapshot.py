@@ -49,6 +49,7 @@ def run_in_parts(model: Model, pushes: Pushes, cuts: list[int], **options: Any) 
     return outcome
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
@@ -69,6 +70,7 @@ def test_runs_joined_by_snapshots_equal_one_run(
     assert_same(whole, run_in_parts(fake_model(), pushes, cuts, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [100.0, 1000.0])
 def test_a_snapshot_before_every_push_changes_nothing(rate: float) -> None:
     rng = np.random.default_rng(3)
@@ -204,6 +206,12 @@ def test_a_snapshot_of_another_model_is_a_data_error(other: Model) -> None:
 def test_a_snapshot_of_another_number_of_models_is_a_data_error() -> None:
     with pytest.raises(DataError, match="settings"):
         Pipeline([fake_model(), fake_model(name="Other")]).restore(GOOD)
+
+
+@pytest.mark.parametrize("nothing", [None, "text", b"", 5])
+def test_what_is_no_snapshot_is_a_data_error(nothing: Any) -> None:
+    with pytest.raises(DataError, match="not a snapshot"):
+        Pipeline(fake_model()).restore(nothing)
 
 
 def test_a_snapshot_holds_arrays_and_json_only() -> None:

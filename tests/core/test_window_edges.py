@@ -41,6 +41,7 @@ def picks_by_place(stacking: Literal["max", "mean"], stride: int) -> list[int]:
     return [int(count) for count in counts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stacking", ["max", "mean"])
 @pytest.mark.parametrize("stride", [50, 100])
 def test_picks_prefer_no_place_in_the_window(stacking: Literal["max", "mean"], stride: int) -> None:

@@ -186,6 +186,21 @@ def test_results_are_complete_when_the_table_can_not_be_printed(
     assert len(rows(tmp_path / "out")) == 2
 
 
+def test_a_file_name_that_is_no_text_costs_only_its_file(
+    run: Runner, example: Path, tmp_path: Path
+) -> None:
+    folder = example.parent
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/Messger\xe4t.txt")).write_text("x")
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    assert run([folder], out=str(tmp_path / "out")) == 0
+    text = (tmp_path / "out" / "summary.json").read_bytes().decode("utf-8")
+    (problem,) = json.loads(text)["problems"]
+    assert problem["reason"] == "not waveform data"
+    assert problem["path"].endswith("t.txt")
+
+
 def test_only_instruments_with_results_are_drawn(
     run: Runner, example: Path, tmp_path: Path
 ) -> None:

@@ -8,13 +8,13 @@ import pytest
 from ml_prediction.drivers.signals import ending_signals_interrupt
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_ending_signal_interrupts_once(name: str) -> None:
     number = getattr(signal, name)
     before = signal.getsignal(number)
     interrupts = 0
     with ending_signals_interrupt():
-        for sent in (number, signal.SIGTERM, signal.SIGHUP):
+        for sent in (number, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             try:
                 os.kill(os.getpid(), sent)
             except KeyboardInterrupt:

@@ -252,6 +252,22 @@ def test_markers_are_read_by_pyrocko(tmp_path: Path) -> None:
     assert loaded[4].tmin == loaded[4].tmax == pytest.approx(P.time.timestamp, abs=1e-5)
 
 
+def test_codes_that_miniseed_would_cut_are_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = Stream(
+        Trace(np.zeros(500, np.float32), {"station": station, "channel": "EHP"})
+        for station in ("STATION1", "RJOB", "STATION2")
+    )
+    out = write(tmp_path / "out", "mseed", [([], [], stream), ([], [], stream)])
+    found = obspy.read(str(out / "predictions.mseed"))
+    assert {trace.stats.station for trace in found} == {"RJOB"}
+    assert [r.getMessage().split(" ")[0] for r in caplog.records] == [
+        ".STATION1..EHP",
+        ".STATION2..EHP",
+    ]
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_probabilities_read_back_however_they_come(

@@ -245,7 +245,8 @@ class FeatureExtractor:
     ) -> Pick:
         rate = self._spec.sampling_rate
         mu, width = float(fit.mu[row]), float(fit.width[row])
-        fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE
+        # What is narrower than a sample is no arrival: PhaseNet has such spikes at window edges.
+        fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE and width * rate >= 1
         shift = mu if fit_ok else 0.0
         rounding = 1 / (math.sqrt(12) * rate)  # a fit to one or two samples may claim any width
         sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, rounding)

@@ -197,7 +197,7 @@ class Pipeline:
         """
         harvest = _Harvest()
         for lane in self._lanes:
-            windows = lane.preprocessor.advance(instrument, to_ns(time))
+            windows = lane.preprocessor.advance(instrument, to_ns(UTCDateTime(time)))
             self._run(lane, windows, harvest, open_end=False)
         return self._result(harvest)
 

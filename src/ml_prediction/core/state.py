@@ -56,8 +56,8 @@ def from_bytes(data: bytes) -> Any:
     DataError
         If the bytes are damaged or something else.
     """
-    body = data[_BODY:]
-    if data[:_BODY] != _MAGIC + hashlib.sha256(body).digest():
+    body = data[_BODY:] if isinstance(data, bytes) else b""
+    if not body or data[:_BODY] != _MAGIC + hashlib.sha256(body).digest():
         raise DataError("This is not a snapshot of a pipeline, or it is damaged; start without it.")
     with np.load(io.BytesIO(body), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}

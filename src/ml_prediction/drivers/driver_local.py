@@ -111,7 +111,8 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
             outputs=[*delivered.outputs, SUMMARY],
         )
         text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        folder.part(SUMMARY).write_text(text + "\n", encoding="utf-8")
+        # A file name that is no UTF-8 has surrogates: their escapes are JSON's own.
+        folder.part(SUMMARY).write_bytes(f"{text}\n".encode(errors="backslashreplace"))
     for name in old_pictures - set(report.outputs):
         (folder.path / name).unlink(missing_ok=True)
     warned.show_rest()

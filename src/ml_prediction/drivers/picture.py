@@ -119,7 +119,8 @@ def picture_name(instrument: Instrument) -> str:
     code = str(instrument)
     plain = re.sub(r"[^\w.-]", "_", code, flags=re.ASCII)
     # Damaged headers may have any code; a checksum keeps two of them apart.
-    return f"{plain}.png" if plain == code else f"{plain}-{crc32(code.encode()):08x}.png"
+    name = f"{plain}.png" if plain == code else f"{plain}-{crc32(code.encode()):08x}.png"
+    return f"_{name}" if name.startswith(".") else name  # no network code: not a hidden file
 
 
 def _place(result: Pick | Detection | Trace) -> tuple[Instrument, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-_ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
+_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OF_TERMINAL: Final = (signal.SIGINT, signal.SIGHUP)
 
 
@@ -15,7 +15,8 @@ _OF_TERMINAL: Final = (signal.SIGINT, signal.SIGHUP)
 def ending_signals_interrupt() -> Iterator[None]:
     """Let SIGTERM (batch systems) and SIGHUP (a closed terminal) interrupt like Ctrl-C.
 
-    A signal that is ignored, as under ``nohup``, stays so.
+    The first one counts; others are ignored while the run cleans up. A signal that is ignored,
+    as under ``nohup``, stays so.
     """
     before: dict[signal.Signals, Any] = {}
 

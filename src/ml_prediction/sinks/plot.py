@@ -240,6 +240,7 @@ def _finish_time_axis(upper: Sequence[Axes], span: _Span) -> None:
         axes.tick_params(labelbottom=axes is upper[-1])
     clocks: Any = dates  # Matplotlib's own types leave this module out
     clock = "%H:%M:%S" if span.seconds <= 900 else "%H:%M"
+    clock = clock if span.seconds > 10 else "%H:%M:%S.%f"
     upper[-1].xaxis.set_major_locator(clocks.AutoDateLocator(minticks=4, maxticks=9, tz="UTC"))
     upper[-1].xaxis.set_major_formatter(clocks.DateFormatter(clock, tz="UTC"))
     upper[-1].set_xlim(_days(span.start_ns), _days(span.end_ns))
