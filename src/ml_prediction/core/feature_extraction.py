@@ -29,6 +29,7 @@ FIT_HALF = 0.25  # seconds of the peak on each side that are fitted
 FARTHEST_CENTRE = 0.1  # seconds between peak and fitted centre
 LONGEST = {"P": 10.0, "S": 10.0, "Detection": 300.0}  # seconds
 LINK = 2.0  # seconds around a detection in which a pick belongs to it
+NARROWEST = 2  # samples: PhaseNet's spikes at window edges have 1 to 2, arrivals 5 and more
 WORST_QUALITY = 4
 COVERAGE = 2.0  # seconds on each side of a pick
 LOOK_AHEAD = COVERAGE + FARTHEST_CENTRE + 0.02  # seconds of data after a peak that it needs
@@ -245,8 +246,8 @@ class FeatureExtractor:
     ) -> Pick:
         rate = self._spec.sampling_rate
         mu, width = float(fit.mu[row]), float(fit.width[row])
-        # What is narrower than a sample is no arrival: PhaseNet has such spikes at window edges.
-        fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE and width * rate >= 1
+        wide = width * rate >= NARROWEST
+        fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE and wide
         shift = mu if fit_ok else 0.0
         rounding = 1 / (math.sqrt(12) * rate)  # a fit to one or two samples may claim any width
         sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, rounding)

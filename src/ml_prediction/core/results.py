@@ -51,8 +51,8 @@ class Pick:
     width, mu_error
         Standard deviation of the fitted normal, and standard error of its centre, in seconds.
     fit_ok
-        Whether the centre of the fit lies within 0.1 s of the peak, and it is not narrower than a
-        sample.
+        Whether the centre of the fit lies within 0.1 s of the peak, and its width is at least two
+        samples.
     coverage
         Share of valid samples within 2 s of the pick.
     members
