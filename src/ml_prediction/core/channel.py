@@ -22,11 +22,10 @@ from ml_prediction.core.grid import (
     index_of,
     phase_of,
     samples_in,
-    samples_until_slip,
     time_of,
 )
 from ml_prediction.core.history import Flags, Floats, History
-from ml_prediction.core.pending import Pending, Piece, split_valid
+from ml_prediction.core.pending import Pending, Piece, split_valid, steady_parts
 from ml_prediction.core.resampling import Phase, make_resampler
 from ml_prediction.core.summary import Summary
 from ml_prediction.util.codes import NSLC
@@ -205,11 +204,9 @@ class Channel:
         self._pending.replace_head(head)  # now that it continues the segment, on its grid
         if self._untangle(segment.phase):
             return True
-        self._pending.take()
-        if head.header is not None:
-            steady = samples_until_slip(head.start_ns, segment.rate, segment.phase, head.header)
-            self._put_back(head.cut(steady))
-            head = head.cut(0, steady)
+        head, *rest = steady_parts(self._pending.take(), segment.phase)
+        for piece in rest:
+            self._put_back(piece)
         known = min(max(segment.settled - index, 0), len(head))
         self._count_known(segment, index, head, known)
         self._append(segment, index + known, head.cut(known), target)

@@ -158,7 +158,7 @@ class Pending:
             if not other.means(head.rate):
                 return self._trim_other_rate(head, other)
             return self._replace_two(head, other.at(head.rate))
-        pieces = [part for piece in (head, other) for part in _steady_parts(piece, phase)]
+        pieces = [part for piece in (head, other) for part in steady_parts(piece, phase)]
         if len(pieces) > 2:
             return self._replace_two(*pieces)
         offset = index_of(other.start_ns, head.rate, phase) - index_of(
@@ -206,7 +206,7 @@ class Pending:
                 self.add(piece)
 
 
-def _steady_parts(piece: Piece, phase: int) -> list[Piece]:
+def steady_parts(piece: Piece, phase: int) -> list[Piece]:
     """A piece, cut where its header's rate slips against the grid."""
     if piece.header is None:
         return [piece]

@@ -126,11 +126,9 @@ def picture_name(instrument: Instrument) -> str:
 def _place(result: Pick | Detection | Trace) -> tuple[Instrument, int]:
     """Instrument and time of a result."""
     if isinstance(result, Pick):
-        nslc = NSLC(result.network, result.station, result.location, result.channel)
-        return nslc.instrument, to_ns(result.time)
+        return result.instrument, to_ns(result.time)
     if isinstance(result, Detection):
-        codes = (result.network, result.station, result.location, result.channel)
-        return Instrument(*codes), to_ns(result.onset)
+        return result.instrument, to_ns(result.onset)
     stats = result.stats
     nslc = NSLC(stats.network, stats.station, stats.location, stats.channel)
     return nslc.instrument, to_ns(stats.starttime)

@@ -1,4 +1,7 @@
-"""Codes and texts that no output format chokes on, whatever a damaged header had in them."""
+"""Codes and texts that no output format chokes on, whatever a damaged header had in them.
+
+The pipeline refuses such codes, but sinks also take picks that were made elsewhere.
+"""
 
 from __future__ import annotations
 
