@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from pathlib import Path
 
 import pytest
 
 from ml_prediction.models import Model, load_model
+from ml_prediction.models.engines.export_cache import VARIABLE
 
 with warnings.catch_warnings():  # ObsPy's own import uses a deprecated interface of Python 3.11
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -23,6 +25,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared with data and weights is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of exported models, one for all worker processes, instead of the user's own."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ml_prediction"
+    os.environ[VARIABLE] = str(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

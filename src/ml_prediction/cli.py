@@ -159,6 +159,10 @@ def pick(
     ],
     model: Annotated[str | None, typer.Option(help="Architecture.")] = None,
     weights: Annotated[str | None, typer.Option(help="Name, or path of .pt or .json.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="auto|torch|openvino", help="What computes the model."),
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the results.")] = None,
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Samples from window to window.")
@@ -209,6 +213,7 @@ def pick(
     top = {
         "model": model,
         "weights": weights,
+        "engine": engine,
         "out": out,
         "channels": _listed(channels),
         "starttime": starttime,

@@ -94,8 +94,10 @@ class PipelineConfig(FrozenConfig):
         (0.02, 0.05, 0.15, 0.5),
         description="Largest sigma in seconds of quality 0, 1, 2 and 3; above is 4.",
     )
-    batch_size: Annotated[int, Field(ge=1)] = Field(
-        32, description="Windows in one forward pass, over all instruments."
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Most windows in one forward pass, over all instruments.",
+        examples=[16],
     )
 
     @field_validator("quality")

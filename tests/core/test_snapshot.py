@@ -29,7 +29,7 @@ from core.packetise import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_prediction.core.pipeline import Pipeline
+from ml_prediction.core.pipeline import SNAPSHOT_VERSION, Pipeline
 from ml_prediction.core.state import from_bytes, to_bytes
 from ml_prediction.errors import DataError
 from ml_prediction.models import Model
@@ -220,7 +220,7 @@ def test_a_snapshot_holds_arrays_and_json_only() -> None:
         assert all(name.endswith(".npy") for name in archive.namelist())
     with np.load(io.BytesIO(body), allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
-        assert json.loads(archive["state"].tobytes())["version"] == 2
+        assert json.loads(archive["state"].tobytes())["version"] == SNAPSHOT_VERSION
 
 
 class Trap:

@@ -55,7 +55,7 @@ def test_eqtransformer(eqt: Model) -> None:
     assert found.normalisation == Normalisation("std", "window", taper=6)
     assert found.filters == (FilterSpec("bandpass", 1.0, 45.0, 2),)
     assert set(found.sigma_scale) == {"P", "S"}
-    assert set(found.versions) == {"seisbench", "torch"}
+    assert set(found.versions) == {"openvino", "seisbench", "torch"}
 
 
 def test_phasenet(phasenet: Model) -> None:

@@ -13,6 +13,7 @@ from ml_prediction.config import PipelineConfig
 from ml_prediction.core.feature_extraction import FeatureExtractor, Provenance
 from ml_prediction.core.grid import samples_in, time_of
 from ml_prediction.core.postprocessing import Chunk, Stacker
+from ml_prediction.core.prediction import Predictor
 from ml_prediction.core.preprocessing import Preprocessor
 from ml_prediction.core.response import Response, channel_dips
 from ml_prediction.core.summary import Summary
@@ -34,6 +35,7 @@ class Lane:
         inventory: Inventory | None,
         run_id: str,
         summary: Summary,
+        overlap: bool,
     ) -> None:
         spec = model.spec
         self.model = model
@@ -56,6 +58,7 @@ class Lane:
             keep=True,
             summary=summary,
         )
+        self.predictor = Predictor(model, config.batch_size, overlap=overlap)
         endless = math.isinf(config.horizon)
         self.stacker = Stacker(
             spec,

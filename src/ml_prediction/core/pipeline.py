@@ -15,7 +15,7 @@ from ml_prediction.core.grid import time_of
 from ml_prediction.core.lane import Lane
 from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.postprocessing import Chunk
-from ml_prediction.core.prediction import predict
+from ml_prediction.core.prediction import Output
 from ml_prediction.core.response import inventory_channels
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.core.state import from_bytes, to_bytes
@@ -31,7 +31,7 @@ from ml_prediction.util.times import to_ns
 if TYPE_CHECKING:
     import pandas
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -109,6 +109,9 @@ class Pipeline:
         channels count as expected.
     run_id
         Put on every pick.
+    overlap
+        Let the model work on while the caller fetches more packets. What it finds then comes out
+        of a later call, at the latest of :meth:`flush`; it is the same. For files, not for live.
     clock
         Monotonic seconds, only for the summary's account of where time went.
     **options
@@ -134,6 +137,7 @@ class Pipeline:
         expected: Iterable[NSLC] = (),
         inventory: Inventory | None = None,
         run_id: str = "",
+        overlap: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         **options: Any,
     ) -> None:
@@ -154,7 +158,7 @@ class Pipeline:
         self._watch = Stopwatch(self._summaries[0].seconds, clock)
         channels = _expected(expected, inventory)
         self._lanes = [
-            Lane(item, self.config, channels, inventory, run_id, summary)
+            Lane(item, self.config, channels, inventory, run_id, summary, overlap)
             for item, summary in zip(models, self._summaries, strict=True)
         ]
         self._declared = sorted(map(str, channels))
@@ -197,8 +201,10 @@ class Pipeline:
         """
         harvest = _Harvest()
         for lane in self._lanes:
+            self._report(lane, lane.predictor.drain(), harvest)
             windows = lane.preprocessor.advance(instrument, to_ns(UTCDateTime(time)))
             self._run(lane, windows, harvest, open_end=False)
+            self._report(lane, lane.predictor.drain(), harvest, open_end=False)
         return self._result(harvest)
 
     def flush(self) -> Result:
@@ -206,6 +212,7 @@ class Pipeline:
         harvest = _Harvest()
         for lane in self._lanes:
             self._run(lane, lane.preprocessor.flush(), harvest)
+            self._report(lane, lane.predictor.drain(), harvest)
             self._extract(lane, lane.stacker.flush(), harvest)
             with self._watch.stage("feature extraction"):
                 picks, detections = lane.extractor.flush()
@@ -224,6 +231,7 @@ class Pipeline:
                 "lanes": [
                     {
                         "preprocessor": lane.preprocessor.snapshot(),
+                        "predictor": lane.predictor.snapshot(),
                         "stacker": lane.stacker.snapshot(),
                         "extractor": lane.extractor.snapshot(),
                     }
@@ -252,6 +260,7 @@ class Pipeline:
             )
         for lane, saved in zip(self._lanes, state["lanes"], strict=True):
             lane.preprocessor.restore(saved["preprocessor"])
+            lane.predictor.restore(saved["predictor"])
             lane.stacker.restore(saved["stacker"])
             lane.extractor.restore(saved["extractor"])
 
@@ -266,9 +275,19 @@ class Pipeline:
         open_end: bool = True,
     ) -> None:
         """Windows of one model through the other stages, a batch at a time."""
+        windows = self._watch.each("preprocessing", windows)
+        self._report(lane, lane.predictor.add(windows), harvest, open_end=open_end)
+
+    def _report(
+        self,
+        lane: Lane,
+        batches: Iterator[list[Output | Skipped]],
+        harvest: _Harvest,
+        *,
+        open_end: bool = True,
+    ) -> None:
+        """Outputs of one model through the stages after it."""
         watch = self._watch
-        windows = watch.each("preprocessing", windows)
-        batches = predict(windows, lane.model, self.config.batch_size)
         for batch in watch.each("prediction", batches):
             with watch.stage("postprocessing"):
                 chunks = [c for item in batch for c in lane.stacker.add(item, open_end=open_end)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ import numpy.typing as npt
 from ml_prediction.core.history import Flags
 from ml_prediction.core.windows import Skipped, Window
 from ml_prediction.errors import InternalError
-from ml_prediction.models.engine import Model
+from ml_prediction.models.engine import Model, Ticket, concurrent
 from ml_prediction.util.codes import Instrument
 
 
@@ -36,50 +38,116 @@ class Output:
     mask: Flags
 
 
-def predict(
-    items: Iterable[Window | Skipped], model: Model, batch_size: int
-) -> Iterator[list[Output | Skipped]]:
-    """Run the model on windows, ``batch_size`` at a time.
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A forward pass under way, and what it is for; no ticket where all is skipped."""
+
+    items: list[Window | Skipped]
+    ticket: Ticket | None
+
+
+class Predictor:
+    """Runs one model on windows, in batches, some of which are under way at the same time.
 
     Parameters
     ----------
-    items
-        Windows of one model, of any instruments, and skipped ones among them.
     model
         What computes.
     batch_size
-        Most windows in one forward pass.
-
-    Yields
-    ------
-    list of Output or Skipped
-        One item for each that came in, in the same order.
+        Most windows in one forward pass; None for what the engine is best given.
+    overlap
+        Let the engine work on while the caller prepares more: windows wait for a full batch, and
+        what is under way is reported by a later call. Otherwise each call reports everything.
     """
-    waiting: list[Window | Skipped] = []
-    count = 0
-    for item in items:
-        waiting.append(item)
-        count += isinstance(item, Window)
-        if count == batch_size:
-            yield _forward(waiting, model)
-            waiting, count = [], 0
-    if waiting:
-        yield _forward(waiting, model)
+
+    def __init__(
+        self, model: Model, batch_size: int | None = None, *, overlap: bool = False
+    ) -> None:
+        self._model = model
+        self._engine = concurrent(model.engine)
+        self._batch_size = batch_size or self._engine.batch_size
+        self._overlap = overlap
+        self._waiting: list[Window | Skipped] = []
+        self._windows = 0  # of those that wait
+        self._passes: deque[_Pass] = deque()
+
+    def add(self, items: Iterable[Window | Skipped]) -> Iterator[list[Output | Skipped]]:
+        """Take windows of any instruments, and skipped ones among them.
+
+        Yields
+        ------
+        list of Output or Skipped
+            One item for each that came in, in the same order.
+        """
+        for item in items:
+            self._take(item)
+            while len(self._passes) > self._engine.under_way:
+                yield self._finish()
+        if not self._overlap:
+            yield from self.drain()
+
+    def drain(self) -> Iterator[list[Output | Skipped]]:
+        """Report everything that has come in."""
+        self._start()
+        while self._passes:
+            yield self._finish()
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Inputs of windows that have not reported, as plain values and arrays."""
+        items = [item for each in self._passes for item in each.items]
+        return [_pack(item) for item in (*items, *self._waiting)]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Take over a snapshot's state."""
+        self._passes.clear()
+        self._waiting, self._windows = [], 0
+        for item in state:
+            self._take(_unpack(item))
+
+    def _take(self, item: Window | Skipped) -> None:
+        self._waiting.append(item)
+        self._windows += isinstance(item, Window)
+        if self._windows == self._batch_size:
+            self._start()
+
+    def _start(self) -> None:
+        """Begin a pass over what waits."""
+        if not self._waiting:
+            return
+        windows = [item.data for item in self._waiting if isinstance(item, Window)]
+        ticket = self._engine.start(np.stack(windows)) if windows else None
+        self._passes.append(_Pass(self._waiting, ticket))
+        self._waiting, self._windows = [], 0
+
+    def _finish(self) -> list[Output | Skipped]:
+        """Outputs of the earliest pass."""
+        done = self._passes.popleft()
+        if done.ticket is None:
+            return [item for item in done.items if isinstance(item, Skipped)]
+        outputs = done.ticket.result()
+        spec = self._model.spec
+        count = sum(isinstance(item, Window) for item in done.items)
+        shape = (count, len(spec.labels), spec.in_samples)
+        if outputs.shape != shape:
+            raise InternalError(
+                f"{self._model!r} gave an output of shape {outputs.shape}, not {shape}."
+            )
+        results = iter(outputs)
+        return [
+            Output(item.instrument, item.model, item.index, next(results), item.mask.any(axis=0))
+            if isinstance(item, Window)
+            else item
+            for item in done.items
+        ]
 
 
-def _forward(items: list[Window | Skipped], model: Model) -> list[Output | Skipped]:
-    windows = [item for item in items if isinstance(item, Window)]
-    if not windows:
-        return [item for item in items if isinstance(item, Skipped)]
-    batch = np.stack([window.data for window in windows])
-    outputs = model.engine(batch)
-    shape = (len(windows), len(model.spec.labels), model.spec.in_samples)
-    if outputs.shape != shape:
-        raise InternalError(f"{model!r} gave an output of shape {outputs.shape}, not {shape}.")
-    results = iter(outputs)
-    return [
-        Output(item.instrument, item.model, item.index, next(results), item.mask.any(axis=0))
-        if isinstance(item, Window)
-        else item
-        for item in items
-    ]
+def _pack(item: Window | Skipped) -> dict[str, Any]:
+    common = {"instrument": list(item.instrument), "model": item.model, "index": item.index}
+    if isinstance(item, Window):
+        return {**common, "data": item.data.copy(), "mask": item.mask}
+    return {**common, "stop": item.stop, "reason": item.reason, "mask": item.mask}
+
+
+def _unpack(state: dict[str, Any]) -> Window | Skipped:
+    rest = {**state, "instrument": Instrument(*state["instrument"])}
+    return Window(**rest) if "data" in rest else Skipped(**rest)

@@ -75,7 +75,11 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     ):
         share = Share(config, run_id, Path(scratch), _read_inventory(config.inventory))
         model = load_model(
-            config.model, config.weights, device=config.device, threads=config.threads
+            config.model,
+            config.weights,
+            device=config.device,
+            threads=config.threads,
+            engine=config.engine,
         )
         source = open_files(
             inputs, channels=config.channels, starttime=config.start, endtime=config.end

@@ -121,7 +121,13 @@ def _work(task: _Task) -> ShareResult:
         _shared["done"][task.index] = done
 
     with listening(WarningLog()) as warned:
-        model = load_model(config.model, config.weights, device=config.device, threads=task.threads)
+        model = load_model(
+            config.model,
+            config.weights,
+            device=config.device,
+            threads=task.threads,
+            engine=config.engine,
+        )
         result = run_share(task.source, model, task.share, tell)
     problems = [*task.source.problems, *result.problems]
     return replace(result, problems=problems, warnings=tuple(warned.sentences))

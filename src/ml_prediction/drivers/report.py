@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from ml_prediction.util.times import isoformat, to_utc
 MOST_LINES: Final = 20
 """Problems named on stderr; all are in summary.json."""
 
-_LIBRARIES: Final = ("numpy", "obspy", "pymseed", "scipy", "seisbench", "torch")
+_LIBRARIES: Final = ("numpy", "obspy", "openvino", "pymseed", "scipy", "seisbench", "torch")
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ class Report:
                 "name": self.spec.name,
                 "weights": self.spec.weights,
                 "sha256": self.spec.weights_sha256,
+                "engine": "openvino" if "openvino" in self.spec.versions else "torch",
                 "licence": self.spec.licence,
                 "citation": self.spec.citation,
             },
@@ -99,7 +101,10 @@ class Report:
 
 def versions() -> dict[str, str]:
     """Versions of everything that a pick depends on."""
-    found = {name: version(name) for name in _LIBRARIES}
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):  # not every engine has to be installed
+            found[name] = version(name)
     return {"ml_prediction": __version__, "python": platform.python_version(), **found}
 
 

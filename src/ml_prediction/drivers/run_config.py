@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from ml_prediction.config import FrozenConfig, PipelineConfig
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.models.engine import EngineName
 
 Format = Literal["csv", "parquet", "quakeml", "markers", "mseed"]
 
@@ -20,11 +21,16 @@ class RunConfig(FrozenConfig):
     weights: str = Field(
         "original", description="Trained weights: a name, or the path of SeisBench's .pt or .json."
     )
+    engine: EngineName = Field(
+        "auto",
+        description="What computes the model: torch, openvino (compiled, on the CPU), or auto: "
+        "the fastest for the model and the device.",
+    )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or mps.")
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None,
-        description="CPU threads of the model in each process; if not set, all that there are, "
-        "shared by the jobs.",
+        description="CPU threads of the model in each process; if not set, all that there are "
+        "(openvino: at most 16), shared by the jobs.",
         examples=[2],
     )
     out: str = Field("picks", description="Folder that the results go to.")

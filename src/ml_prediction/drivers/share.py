@@ -107,6 +107,7 @@ def run_share(
         expected=source.channels,
         inventory=share.inventory,
         run_id=share.run_id,
+        overlap=True,
     )
     own = Summary()  # the driver's times
     watch = Stopwatch(own.seconds, time.perf_counter)

@@ -1,22 +1,33 @@
-"""Models by name or by path: bundled, from SeisBench's cache, from its server, from files."""
+"""Models by name or by path: bundled, from SeisBench's cache, from its server, from files.
+
+A compiled engine computes where there is one; what it needs of a model is exported once, checked
+against torch, and kept. Then neither torch nor SeisBench is imported.
+"""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import hashlib
+import logging
 import os
-import pickle
-from typing import Any, Final
-
-import numpy as np
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, get_args
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files, seisbench_home, weight_files
-from ml_prediction.models.engine import Model
-from ml_prediction.models.weight_files import WeightFiles
+from ml_prediction.models.engine import EngineName, Model
+from ml_prediction.models.engines import compiled, export_cache
+from ml_prediction.models.engines.export_cache import Export
+from ml_prediction.models.reference import Reference, Source, load_reference, wrap
 
 LATEST: Final = "latest"
+_LOG = logging.getLogger(__name__)
+_LOGGERS: Final = ("ml_prediction", "seisbench")
 
 
 def load_model(
@@ -26,6 +37,7 @@ def load_model(
     version: str = LATEST,
     device: str = "auto",
     threads: int | None = None,
+    engine: EngineName = "auto",
 ) -> Model:
     """Load a model with trained weights, ready to run.
 
@@ -39,9 +51,13 @@ def load_model(
     version
         Version of the weights; the newest by default.
     device
-        ``auto``, or a torch device such as ``cpu`` or ``cuda:1``.
+        ``auto`` (a GPU, else the CPU), or a torch device such as ``cpu`` or ``cuda:1``.
     threads
-        CPU threads of torch for the whole process; left alone by default.
+        CPU threads. By default OpenVINO takes one for each core, up to 16, and torch is left as
+        it is.
+    engine
+        ``torch``, ``openvino`` (compiled, on the CPU), or ``auto``: the fastest for the model
+        and the device.
 
     Returns
     -------
@@ -51,25 +67,28 @@ def load_model(
     Raises
     ------
     ConfigurationError
-        If the model is unknown or can't be run, or the weights can't be found or read.
+        If the model is unknown or can't be run, the weights can't be found or read, or the engine
+        can't compute the model here.
     """
-    text = os.fspath(weights)
-    if not isinstance(weights, str) or weight_files.looks_like_path(text):
-        files = weight_files.find_path(text, version)
-        origin = str(files.weights)
-        return _load_files(name, files, files.base.name, origin, device, threads)
-    stem = bundled_files.STEMS.get((name, text))
-    if stem is not None and version in {LATEST, "1"}:
-        return _load_bundled(name, text, stem, device, threads)
-    folder = seisbench_home.weights_folder(name)
-    found = weight_files.find_named(folder, text, version)
-    if found is None:
-        seisbench_home.download(name, text, version)
-        found = weight_files.find_named(folder, text, version)
-    if found is None:
-        raise ConfigurationError(f"SeisBench downloaded no weights {text!r} of {name} to {folder}.")
-    origin = f"SeisBench, {found.weights.name}"
-    return _load_files(name, found, text, origin, device, threads)
+    if threads is not None and threads < 1:
+        raise ConfigurationError(f"threads must be at least 1, not {threads}.")
+    compile_it = _is_compiled(name, device, engine)
+    source = _find(name, os.fspath(weights), not isinstance(weights, str), version)
+    if not compile_it:
+        return load_reference(source, device, threads).model
+    key = _key(source)
+    export = export_cache.read(key) if key else None
+    if export is not None:
+        for logger, sentence in export.warnings:
+            logging.getLogger(logger).warning("%s", sentence)
+        if export.difference <= compiled.TOLERANCE:
+            spec = replace(export.spec, weights=source.label, origin=source.origin)
+            return _compiled_model(replace(export, spec=spec), threads)
+        reference = load_reference(source, "cpu", threads)
+        return _fallen_back(reference, export.difference, engine)
+    with _heard() as warnings:
+        reference = load_reference(source, "cpu", threads)
+    return _compile(reference, threads, engine, tuple(warnings), key)
 
 
 def from_seisbench(
@@ -80,6 +99,7 @@ def from_seisbench(
     threads: int | None = None,
     licence: str = "",
     origin: str = "SeisBench model object",
+    engine: EngineName = "auto",
 ) -> Model:
     """Wrap a copy of a SeisBench model object that you already have, ready to run.
 
@@ -89,7 +109,7 @@ def from_seisbench(
         ``seisbench.models.WaveformModel``.
     weights
         Name to report for its weights.
-    device, threads
+    device, threads, engine
         As in `load_model`.
     licence, origin
         Provenance to report.
@@ -102,118 +122,150 @@ def from_seisbench(
     Raises
     ------
     ConfigurationError
-        If the model can't be run.
+        If the model can't be run, or the engine can't compute it here.
     """
     if not hasattr(model, "state_dict"):
         raise ConfigurationError(f"{type(model).__name__} is not a SeisBench WaveformModel.")
-    digest = _tensors_sha256(model)
-    return _assemble(copy.deepcopy(model), weights, digest, licence, origin, device, threads)
+    name = type(model).__name__
+    own_class = type(model).__module__.startswith("seisbench.models.")
+    compile_it = _is_compiled(name if own_class else "", device, engine)
+    chosen = "cpu" if compile_it else device
+    reference = wrap(copy.deepcopy(model), weights, licence, origin, chosen, threads)
+    return _compile(reference, threads, engine) if compile_it else reference.model
 
 
-def _load_bundled(name: str, weights: str, stem: str, device: str, threads: int | None) -> Model:
-    """Bundled weights: no network, no cache, nothing written."""
-    from safetensors.torch import load
-
-    content = bundled_files.read_weights(stem)
-    metadata = bundled_files.read_metadata(stem)
-    module = _instance(name, metadata, stem)
-    _fill(module, load(content), stem)
-    digest = hashlib.sha256(content).hexdigest()
-    licence, origin = metadata["licence"], metadata["origin"]
-    return _assemble(module, weights, digest, licence, origin, device, threads)
-
-
-def _load_files(
-    name: str, files: WeightFiles, label: str, origin: str, device: str, threads: int | None
-) -> Model:
-    """Weights of a pair of files."""
-    metadata = seisbench_home.read_description(files.description)
-    module = _instance(name, metadata, str(files.description))
-    _fill(module, _read_tensors(files), str(files.weights))
-    module._version_warnings(files.base.name, files.version or str(metadata.get("version", "1")))
-    digest = hashlib.sha256(files.weights.read_bytes()).hexdigest()
-    licence = str(metadata.get("licence") or metadata.get("license") or "")
-    return _assemble(module, label, digest, licence, origin, device, threads)
+def _find(name: str, text: str, is_path: bool, version: str) -> Source:
+    """Where the weights are; they are downloaded if need be."""
+    if is_path or weight_files.looks_like_path(text):
+        files = weight_files.find_path(text, version)
+        return Source(name, files.base.name, str(files.weights), files)
+    stem = bundled_files.STEMS.get((name, text))
+    if stem is not None and version in {LATEST, "1"}:
+        return Source(name, text, bundled_files.read_metadata(stem)["origin"], stem=stem)
+    folder = seisbench_home.weights_folder(name)
+    found = weight_files.find_named(folder, text, version)
+    if found is None:
+        seisbench_home.download(name, text, version)
+        found = weight_files.find_named(folder, text, version)
+    if found is None:
+        raise ConfigurationError(f"SeisBench downloaded no weights {text!r} of {name} to {folder}.")
+    return Source(name, text, f"SeisBench, {found.weights.name}", found)
 
 
-def _read_tensors(files: WeightFiles) -> Any:
-    import torch
-
-    try:
-        return torch.load(files.weights, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ConfigurationError(
-            f"{files.weights} is not a file of plain PyTorch weights; save it again with "
-            "SeisBench's model.save, or get another copy."
-        ) from error
+# -- engines ----------------------------------------------------------------------------------
 
 
-def _instance(name: str, metadata: dict[str, Any], where: str) -> Any:
-    """Make an untrained SeisBench model with the arguments of a description."""
-    model_class = seisbench_home.find_class(name)
-    try:
-        model_class._check_version_requirement(metadata)
-        module = model_class(**metadata.get("model_args", {}))
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{where} doesn't describe a {name} ({error}).") from error
-    module._weights_metadata = metadata
-    module._parse_metadata()
-    return module
+def _is_compiled(name: str, device: str, engine: EngineName) -> bool:
+    """Whether the compiled engine is to compute the model.
+
+    Raises
+    ------
+    ConfigurationError
+        If that was asked for and is impossible, or the engine is unknown.
+    """
+    if engine not in get_args(EngineName):
+        known = ", ".join(get_args(EngineName))
+        raise ConfigurationError(f"Unknown engine {engine!r}; known are: {known}.")
+    if engine == "torch":
+        return False
+    reason = compiled.why_not(name)
+    if engine == "openvino":
+        if device not in {"auto", "cpu"}:
+            reason = f"it computes on the CPU, not on {device!r}"
+        if reason is not None:
+            raise ConfigurationError(
+                f"Engine 'openvino' can't be used: {reason}. Use the engine 'auto' or 'torch'."
+            )
+        return True
+    return reason is None and (device == "cpu" or (device == "auto" and not _has_accelerator()))
 
 
-def _fill(module: Any, tensors: Any, where: str) -> None:
-    """Put weights into a model."""
-    try:
-        module.load_state_dict(tensors)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"the weights in {where} don't fit a {module.name}: give the architecture they were "
-            f"trained with ({reason})"
-        ) from error
-
-
-def _assemble(
-    module: Any,
-    weights: str,
-    digest: str,
-    licence: str,
-    origin: str,
-    device: str,
-    threads: int | None,
-) -> Model:
-    """Spec and engine of a SeisBench model, after a trial run on silence."""
-    from ml_prediction.models.seisbench_spec import Origin, blinded_output, spec_of
-    from ml_prediction.models.torch_engine import TorchEngine
-
-    spec = spec_of(module, Origin(weights, digest, licence, origin))
-    preprocess = spec.normalisation.method == "model"
-    engine = TorchEngine.build(
-        module, labels=len(spec.labels), device=device, preprocess=preprocess, threads=threads
+def _has_accelerator() -> bool:
+    """Whether torch would find a GPU; torch is imported only where there may be one."""
+    devices = Path("/dev")
+    signs = (
+        shutil.which("nvidia-smi") is not None,
+        any(devices.glob("nvidia[0-9]*")),
+        (devices / "kfd").exists(),  # AMD's
+        sys.platform == "darwin" and platform.machine() == "arm64",
     )
-    silence = np.zeros((1, len(spec.components), spec.in_samples), dtype=np.float32)
-    expected = (1, len(spec.labels), spec.in_samples)
+    if not any(signs):
+        return False
+    from ml_prediction.models.engines.torch_engine import choose_device
+
+    return choose_device("auto") != "cpu"
+
+
+def _key(source: Source) -> str:
+    """Name of the export of a source; empty where its files can't be read, which torch explains."""
+    from ml_prediction.models.engines.openvino_engine import runtime_name
+
     try:
-        outputs = engine(silence)
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"{spec.name} can't be run here: it doesn't take windows of {spec.in_samples} samples "
-            f"of {spec.components} ({str(error) or type(error).__name__})."
-        ) from error
-    if outputs.shape != expected:
-        raise ConfigurationError(
-            f"{spec.name} can't be run here: its output has shape {outputs.shape}, not {expected}."
-        )
-    own = blinded_output(outputs, spec.name)
-    blinding = (max(spec.blinding[0], own[0]), max(spec.blinding[1], own[1]))
-    return Model(dataclasses.replace(spec, blinding=blinding), engine)
+        return export_cache.key_of(source.name, source.contents(), runtime_name())
+    except OSError:
+        return ""
 
 
-def _tensors_sha256(model: Any) -> str:
-    """Hash of a model's tensors: name, type, shape and bytes of each, in the model's order."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        digest.update(f"{name} {array.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+def _compile(
+    reference: Reference,
+    threads: int | None,
+    engine: EngineName,
+    warnings: tuple[tuple[str, str], ...] = (),
+    key: str = "",
+) -> Model:
+    """Compiled engine of a model, if it does what torch does; kept under its key."""
+    spec = reference.model.spec
+    versions = {**spec.versions, "openvino": export_cache.version_of("openvino")}
+    spec = replace(spec, versions=versions)
+    weights = reference.state()
+    _LOG.info("%s is compiled for this machine, and compared with torch.", spec.id)
+    made = compiled.make_engine(spec, reference.arguments, weights, threads)
+    difference = compiled.difference(made, reference.model.engine, spec)
+    if key:
+        export = Export(spec, reference.arguments, difference, warnings, weights)
+        export_cache.write(key, export)
+    if difference <= compiled.TOLERANCE:  # NaN is not
+        return Model(spec, made)
+    return _fallen_back(reference, difference, engine)
+
+
+def _compiled_model(export: Export, threads: int | None) -> Model:
+    engine = compiled.make_engine(export.spec, export.arguments, export.weights, threads)
+    return Model(export.spec, engine)
+
+
+def _fallen_back(reference: Reference, difference: float, engine: EngineName) -> Model:
+    """Torch, because the compiled engine was found to differ from it."""
+    complaint = (
+        f"{reference.model.spec.id}: compiled by OpenVINO for this processor, its probabilities "
+        f"differ from torch's by {difference:.1e} (allowed {compiled.TOLERANCE:.0e})"
+    )
+    if engine == "openvino":
+        raise ConfigurationError(f"{complaint}. Use the engine 'torch', and report this.")
+    _LOG.warning("%s; torch computes instead, more slowly. Please report this.", complaint)
+    return reference.model
+
+
+class _Ear(logging.Handler):
+    """Collects warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append((record.name, record.getMessage()))
+
+
+@contextmanager
+def _heard() -> Iterator[list[tuple[str, str]]]:
+    """What is logged as a warning in this context: (logger, sentence)."""
+    ear = _Ear()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addHandler(ear)
+    try:
+        yield ear.found
+    finally:
+        for logger in loggers:
+            logger.removeHandler(ear)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ml_prediction.errors import ConfigurationError
+
+BATCH_SIZE: Final = 32
 
 
 def choose_device(device: str = "auto") -> str:
@@ -38,6 +40,17 @@ def choose_device(device: str = "auto") -> str:
             f"device {device!r} can't be used on this machine; use 'auto' or 'cpu'."
         ) from error
     return device
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """A forward pass that has been launched: ``outputs`` of shape (window, label, sample)."""
+
+    outputs: torch.Tensor
+
+    def result(self) -> npt.NDArray[np.float32]:
+        """Wait for the outputs: C-contiguous float32, shape (window, label, sample)."""
+        return np.asarray(self.outputs.to("cpu").numpy(), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,18 +102,23 @@ class TorchEngine:
         module.to(name).eval().requires_grad_(False)
         return cls(module, name, labels, preprocess, threads)
 
-    def __call__(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Compute the outputs of a batch of windows.
+    @property
+    def batch_size(self) -> int:
+        """Windows that one pass is best given."""
+        return BATCH_SIZE
+
+    @property
+    def under_way(self) -> int:
+        """Passes worth having launched at once: on a CPU each is over when it has begun."""
+        return 1 if self.device == "cpu" else 2
+
+    def start(self, batch: npt.NDArray[np.float32]) -> Running:
+        """Begin a forward pass; a GPU goes on by itself.
 
         Parameters
         ----------
         batch
             Windows, preprocessed unless `preprocess`, shape (window, component, sample).
-
-        Returns
-        -------
-        numpy.ndarray
-            Probabilities, float32, C-contiguous, shape (window, label, sample).
 
         Raises
         ------
@@ -114,13 +132,16 @@ class TorchEngine:
                 f"not {batch.shape}."
             )
         if not len(batch):
-            return np.zeros((0, self.labels, expected[1]), dtype=np.float32)
+            return Running(torch.zeros((0, self.labels, expected[1])))
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode(), self._full_precision():
             outputs = self._forward(self._to_device(batch))
-            result = outputs.transpose(1, 2).to("cpu", torch.float32).contiguous()
-        return np.asarray(result.numpy(), dtype=np.float32)
+            return Running(outputs.transpose(1, 2).to(torch.float32).contiguous())
+
+    def __call__(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Outputs of any number of windows, as `start` takes them, in one pass."""
+        return self.start(batch).result()
 
     def _to_device(self, batch: npt.NDArray[np.float32]) -> torch.Tensor:
         """Make the batch a tensor; a copy where the model or torch may write to it."""

@@ -1,0 +1,1 @@
+"""Inference engines: torch, the reference for any model, and OpenVINO, compiled, for some."""

@@ -1,0 +1,179 @@
+"""Compiled forward passes on a CPU, one request for each core.
+
+OpenVINO is a library of Intel's (Apache 2.0) that also runs on AMD's and ARM's processors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from ml_prediction.errors import ConfigurationError
+
+BATCH_SIZE: Final = 16
+"""Windows in a request. From 8 on more gain little, and cost memory."""
+
+SIZES: Final = (1, 4, BATCH_SIZE)
+"""Batches that graphs are compiled for; a smaller one is filled up with zeros."""
+
+MOST_THREADS: Final = 16
+"""Unless more are asked for: every one needs memory of its own."""
+
+Floats32 = npt.NDArray[np.float32]
+Build = Callable[[int], openvino.Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A forward pass under way.
+
+    Attributes
+    ----------
+    handle
+        OpenVINO's request.
+    batch
+        Its input, which must live as long.
+    windows
+        How many of the outputs are wanted.
+    idle
+        Where the handle goes afterwards.
+    """
+
+    handle: Any
+    batch: Floats32
+    windows: int
+    idle: deque[Any]
+
+    def result(self) -> Floats32:
+        """Wait for the outputs: shape (window, label, sample)."""
+        self.handle.wait()
+        outputs: Floats32 = self.handle.get_output_tensor(0).data[: self.windows].copy()
+        self.idle.append(self.handle)
+        return outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """Graph for one batch size, and its requests that have nothing to do."""
+
+    model: Any
+    idle: deque[Any] = field(default_factory=deque)
+
+    def start(self, batch: Floats32, windows: int) -> Request:
+        try:
+            handle = self.idle.pop()
+        except IndexError:
+            handle = self.model.create_infer_request()
+        handle.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+        handle.start_async()
+        return Request(handle, batch, windows, self.idle)
+
+
+class OpenVinoEngine:
+    """Forward pass of one model in float32; the engine keeps nothing of what it has seen.
+
+    Parameters
+    ----------
+    build
+        Makes the graph for a number of windows.
+    components, samples, labels
+        Shape of one window, and number of outputs.
+    threads
+        CPU threads, each with a request of its own; None for one for each core, up to 16.
+
+    Raises
+    ------
+    ConfigurationError
+        If `threads` is not positive.
+    """
+
+    def __init__(
+        self, build: Build, *, components: int, samples: int, labels: int, threads: int | None
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigurationError(f"threads must be at least 1, not {threads}.")
+        self.threads = threads or min(cores(), MOST_THREADS)
+        self._build = build
+        self._shape = (components, samples)
+        self._labels = labels
+        self._compiled: dict[int, _Compiled] = {}
+
+    @property
+    def batch_size(self) -> int:
+        """Windows that one pass is best given."""
+        return BATCH_SIZE
+
+    @property
+    def under_way(self) -> int:
+        """Passes worth having started at once: one that waits for each that runs."""
+        return 2 * self.threads
+
+    def start(self, batch: Floats32) -> Request:
+        """Begin a forward pass; see :class:`~ml_prediction.models.engine.Engine`."""
+        self._check(batch)
+        windows = len(batch)
+        size = next((size for size in SIZES if windows <= size), windows)
+        if size not in self._compiled:
+            self._compiled[size] = _Compiled(self._compile(size))
+        if windows < size or not batch.flags.c_contiguous or batch.dtype != np.float32:
+            filled = np.zeros((size, *self._shape), dtype=np.float32)
+            filled[:windows] = batch
+            batch = filled
+        return self._compiled[size].start(batch, windows)
+
+    def __call__(self, batch: Floats32) -> Floats32:
+        """Outputs of any number of windows; see :class:`~ml_prediction.models.engine.Engine`."""
+        self._check(batch)
+        outputs = np.empty((len(batch), self._labels, self._shape[1]), dtype=np.float32)
+        running: deque[tuple[int, Request]] = deque()
+        for first in range(0, len(batch), BATCH_SIZE):
+            running.append((first, self.start(batch[first : first + BATCH_SIZE])))
+            if len(running) > self.under_way:
+                _collect(running, outputs)
+        while running:
+            _collect(running, outputs)
+        return outputs
+
+    def _check(self, batch: Floats32) -> None:
+        if batch.ndim != 3 or batch.shape[1:] != self._shape:
+            raise ConfigurationError(
+                f"a batch must have shape (windows, {self._shape[0]}, {self._shape[1]}), "
+                f"not {batch.shape}."
+            )
+
+    def _compile(self, size: int) -> Any:
+        # Not pinned: several processes would all pin themselves to the first cores.
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "NUM_STREAMS": self.threads,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "ENABLE_CPU_PINNING": False,
+        }
+        return openvino.Core().compile_model(self._build(size), "CPU", settings)
+
+
+def _collect(running: deque[tuple[int, Request]], outputs: Floats32) -> None:
+    first, request = running.popleft()
+    result = request.result()
+    outputs[first : first + len(result)] = result
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def runtime_name() -> str:
+    """OpenVINO's version and the processor that it compiles for."""
+    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"openvino {openvino.__version__} on {processor}"
