@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from ml_prediction.core.assembly import Assembled, Component, OneComponent, assemble
 from ml_prediction.core.windows import fill_gaps, normalise
-from ml_prediction.models import Model
+from ml_prediction.models import Model, load_model
+from ml_prediction.models.engines.torch_engine import TorchEngine
 from ml_prediction.models.spec import Normalisation
 
 Floats = npt.NDArray[np.float64]
@@ -116,19 +118,23 @@ def windows(count: int, length: int, seed: int = 0) -> Floats:
 
 
 def seisbench_preprocessed(model: Model, batch: Floats) -> Floats:
-    module: Any = model.engine.module  # type: ignore[attr-defined]
+    assert isinstance(model.engine, TorchEngine)
+    module: Any = model.engine.module
     args = {**module.default_args} if hasattr(module, "default_args") else {}
     prepared = module.annotate_batch_pre(torch.tensor(batch, dtype=torch.float64), args)
     return np.asarray(prepared.numpy(), dtype=np.float64)
 
 
-def test_normalises_as_seisbenchs_eqtransformer(eqt: Model) -> None:
+def test_normalises_as_seisbenchs_eqtransformer() -> None:
+    eqt = load_model(device="cpu", engine="torch")
     batch = windows(8, eqt.spec.in_samples)
     found = normalise(batch, eqt.spec.normalisation)
     np.testing.assert_allclose(found, seisbench_preprocessed(eqt, batch), rtol=0, atol=1e-6)
 
 
-def test_normalises_as_seisbenchs_phasenet(phasenet: Model) -> None:
+def test_normalises_as_seisbenchs_phasenet(shared: Path) -> None:
+    weights = shared / "models" / "phasenet" / "original"
+    phasenet = load_model("PhaseNet", weights, device="cpu", engine="torch")
     batch = windows(8, phasenet.spec.in_samples)
     found = normalise(batch, phasenet.spec.normalisation)
     np.testing.assert_allclose(found, seisbench_preprocessed(phasenet, batch), rtol=0, atol=1e-6)

@@ -131,5 +131,8 @@ def assemble(
 
 def is_flat(samples: Floats) -> bool:
     """Whether samples are all the same, but for rounding in the resampler."""
+    first, middle = float(samples[0]), float(samples[len(samples) // 2])
+    if abs(first - middle) > 2 * FLAT * max(abs(first), abs(middle)):
+        return False  # then the whole range is too large as well, however large the largest
     largest = float(np.abs(samples).max())
     return bool(np.ptp(samples) <= FLAT * largest)

@@ -9,12 +9,12 @@ the samples and their times alone, never on how they were cut or in which order 
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from collections import deque
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_prediction.core import filters
 from ml_prediction.core.grid import (
@@ -25,34 +25,22 @@ from ml_prediction.core.grid import (
     time_of,
 )
 from ml_prediction.core.history import Flags, Floats, History
+from ml_prediction.core.offsets import Offsets
 from ml_prediction.core.pending import Pending, Piece, split_valid, steady_parts
-from ml_prediction.core.resampling import Phase, make_resampler
+from ml_prediction.core.resampling import Phase, Resampler, make_resampler
+from ml_prediction.core.segment import Segment
 from ml_prediction.core.summary import Summary
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
 
-SHORT_GAP = 0.2  # seconds: interpolated
 FOREVER = 2**62  # an index and a time beyond all data
 PHASE_SLACK = 0.0375  # seconds: what a coming segment's phase may move at the lowest rate
 SMALLEST_PART = 4096  # samples
 SPANS_KEPT = 600.0  # seconds for which offsets outlive samples: a detection may be long
 
+_NO_STATE = np.zeros((0, 2))  # of a model without filter
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Segment:
-    """The stretch of contiguous samples that is growing."""
-
-    rate: Fraction
-    phase: int
-    end: int  # index after the last good sample, input grid
-    settled: int  # index after the last sample that is known, good or bad
-    last: float  # value of the last good sample
-    fresh: list[Floats]  # samples not yet resampled
-    context: Floats  # earlier samples that the resampler still needs
-    next_output: int
-    state: Floats | None  # of the filter
 
 
 class Channel:
@@ -90,19 +78,37 @@ class Channel:
         self._resampling: Phase = resampling
         self._lateness_ns = lateness_ns
         self._pending = Pending()
-        self._segment: _Segment | None = None
+        self._following: deque[tuple[int, npt.NDArray[Any]]] = deque()  # each right after the last
+        self._period_ns = 0  # from sample to sample of those
+        self._segment: Segment | None = None
         self._history = History()
         self._floor = -FOREVER  # outputs below were declared settled
         self.born: int | None = None  # first output ever
         self._closed_ns = -FOREVER  # what lies before, and in no segment, stays missing
-        self._spans: list[list[int]] = []  # first, stop, offset in ns of segments' outputs
+        self._offsets = Offsets(round(SPANS_KEPT * model_rate))
         self._warned = False
 
     # -- in -----------------------------------------------------------------------------------
 
     def add(self, piece: Piece) -> None:
         """Take finite samples that are not late."""
+        self._spill()
         self._pending.add(piece)
+
+    def follow(self, start_ns: int, samples: npt.NDArray[Any], period_ns: int) -> None:
+        """Take such samples that come after all others, with no gap, at the same rate.
+
+        Parameters
+        ----------
+        start_ns
+            Time of the first, within a quarter of a sample of where the last ones end.
+        samples
+            Shape (sample,).
+        period_ns
+            Nanoseconds from sample to sample, a multiple of 100.
+        """
+        self._following.append((start_ns, samples))
+        self._period_ns = period_ns
 
     def advance(self, target: int, watermark_ns: int) -> int:
         """Settle what can be settled, as far as output ``target`` needs it.
@@ -119,17 +125,24 @@ class Channel:
         int
             The front: samples before it are final.
         """
-        self._close_if_over(watermark_ns)
-        while self._pending and self._front(watermark_ns) < target:
-            if not self._settle_head(target, watermark_ns):
-                break
-            self._close_if_over(watermark_ns)
+        self._settle(target, watermark_ns)
+        if self._following and not self._pending:
+            if not self._take_following(target):
+                self._spill()
+            self._settle(target, watermark_ns)
         self._resample()
         front = self._front(watermark_ns)
         self._floor = max(self._floor, min(front, target))
         return front
 
     # -- out ----------------------------------------------------------------------------------
+
+    def covering(self, start: int, stop: int) -> Floats | None:
+        """Samples as the model sees them, and without its filter, where all are there.
+
+        Rows are views; the second is left out where there is no filter. None where one is missing.
+        """
+        return self._history.covering(start, stop)
 
     def read(self, start: int, stop: int) -> tuple[Floats, Flags]:
         """Samples as the model is to see them, and their validity; shape (stop - start,)."""
@@ -146,6 +159,8 @@ class Channel:
             return found
         if self._segment is not None:
             return max(start, self._segment.next_output)
+        if not self._pending:
+            self._spill()
         if self._pending:
             return max(start, self._first_output(self._pending.head))
         return None
@@ -155,24 +170,65 @@ class Channel:
 
         Known for some minutes longer than the sample itself.
         """
-        span = self._span_at(index)
-        return None if span is None or not span[0] <= index < span[1] else span[2]
+        return self._offsets.at(index)
 
     def offset_changes(self, start: int, stop: int) -> list[int]:
         """Indices strictly inside a range at which a segment starts or ends."""
-        begin = bisect_right(self._spans, start, key=lambda span: span[1])
-        end = bisect_left(self._spans, stop, key=lambda span: span[0])
-        edges = {edge for span in self._spans[begin:end] for edge in span[:2]}
-        return sorted(edge for edge in edges if start < edge < stop)
+        return self._offsets.changes(start, stop)
 
     def release(self, index: int) -> None:
         """Forget samples before ``index``."""
         self._history.release(index)
-        index -= round(SPANS_KEPT * self._model_rate)
-        while self._spans and self._spans[0][1] <= index:
-            del self._spans[0]
+        self._offsets.release(index)
+
+    # -- the usual case -----------------------------------------------------------------------
+
+    def _take_following(self, target: int) -> bool:
+        """Let the segment grow by what simply continues it, as far as ``target`` needs it.
+
+        What is then left continues it, too. False where that is not so simple.
+        """
+        segment, period_ns = self._segment, self._period_ns
+        if segment is None or segment.settled != segment.end:
+            return False
+        if period_ns * segment.rate.numerator != NANOSECONDS * segment.rate.denominator:
+            return False
+        enough = -FOREVER if self._floor >= target else segment.resampler.end_needed(target)
+        phase_ns = segment.phase * period_ns // 100
+        following, end = self._following, segment.end
+        steady = True
+        fresh = len(segment.fresh)
+        while following:
+            start_ns, samples = following[0]
+            # Nearest to the next index, as index_of() has it.
+            steady = -period_ns <= 2 * (start_ns - phase_ns - end * period_ns) < period_ns
+            if not steady or end >= enough:
+                break
+            segment.fresh.append(samples)
+            end += len(samples)
+            following.popleft()
+        if len(segment.fresh) > fresh:
+            segment.last = float(segment.fresh[-1][-1])
+            segment.end = segment.settled = end
+        return steady
+
+    def _spill(self) -> None:
+        """Let what follows go the general way."""
+        if self._following:
+            rate = Fraction(NANOSECONDS, self._period_ns)
+            for start_ns, samples in self._following:
+                self._pending.add(Piece(start_ns, rate, samples))
+            self._following.clear()
 
     # -- settling -----------------------------------------------------------------------------
+
+    def _settle(self, target: int, watermark_ns: int) -> None:
+        """Settle waiting pieces, as far as ``target`` needs them and they needn't wait."""
+        self._close_if_over(watermark_ns)
+        while self._pending and self._front(watermark_ns) < target:
+            if not self._settle_head(target, watermark_ns):
+                break
+            self._close_if_over(watermark_ns)
 
     def _settle_head(self, target: int, watermark_ns: int) -> bool:
         """Bring the earliest piece, or part of it, into a segment; False if it has to wait."""
@@ -198,7 +254,7 @@ class Channel:
         if index > segment.settled:
             if self._first_open_index(segment, watermark_ns) < index:
                 return False
-            if index - segment.end > samples_in(SHORT_GAP, segment.rate):
+            if index - segment.end > segment.short_gap:
                 self._close()
                 return True
         self._pending.replace_head(head)  # now that it continues the segment, on its grid
@@ -263,11 +319,12 @@ class Channel:
             self._put_back(good)
             return True
         index, phase = phase_of(head.start_ns, head.rate)
-        resampler = make_resampler(head.rate, self._model_rate, self._resampling)
+        resampler = self._resampler(head.rate)
         first = float(good.samples[0])
-        self._segment = _Segment(
+        self._segment = Segment(
             rate=head.rate,
             phase=phase,
+            resampler=resampler,
             end=index,
             settled=index,
             last=first,
@@ -279,7 +336,7 @@ class Channel:
         self._pending.add(good)
         return True
 
-    def _append(self, segment: _Segment, index: int, piece: Piece, target: int) -> None:
+    def _append(self, segment: Segment, index: int, piece: Piece, target: int) -> None:
         good, bad, rest = split_valid(piece)
         if bad:
             segment.settled = index + bad
@@ -305,7 +362,7 @@ class Channel:
         if piece is not None and len(piece):
             self._pending.add(piece)
 
-    def _count_known(self, segment: _Segment, index: int, head: Piece, known: int) -> None:
+    def _count_known(self, segment: Segment, index: int, head: Piece, known: int) -> None:
         """Count samples whose place is taken."""
         newest = known == 1 and index == segment.end - 1
         if newest and float(head.samples[0]) != segment.last:
@@ -318,9 +375,7 @@ class Channel:
     def _front(self, watermark_ns: int) -> int:
         """Samples before this index are final."""
         if self._segment is not None:
-            segment = self._segment
-            resampler = make_resampler(segment.rate, self._model_rate, self._resampling)
-            return max(resampler.ready(segment.end), self._floor)
+            return max(self._segment.resampler.ready(self._segment.end), self._floor)
         front = FOREVER
         if watermark_ns < FOREVER:
             slack = round(PHASE_SLACK * NANOSECONDS)
@@ -329,15 +384,18 @@ class Channel:
             front = min(front, self._first_output(self._pending.head))
         return max(front, self._floor)
 
+    def _resampler(self, rate: Fraction) -> Resampler:
+        return make_resampler(rate, self._model_rate, self._resampling)
+
     def _first_output(self, head: Piece) -> int:
-        resampler = make_resampler(head.rate, self._model_rate, self._resampling)
+        resampler = self._resampler(head.rate)
         return resampler.first(phase_of(head.start_ns, head.rate)[0])
 
     def _open_ns(self, watermark_ns: int) -> int:
         """Earliest time for which data may still come."""
         return FOREVER if watermark_ns >= FOREVER else watermark_ns - self._lateness_ns
 
-    def _first_open_index(self, segment: _Segment, watermark_ns: int) -> int:
+    def _first_open_index(self, segment: Segment, watermark_ns: int) -> int:
         """First input index for which data may still come."""
         if watermark_ns >= FOREVER:
             return FOREVER
@@ -348,24 +406,30 @@ class Channel:
         segment = self._segment
         if segment is None:
             return
-        limit = segment.end + samples_in(SHORT_GAP, segment.rate)
+        limit = segment.end + segment.short_gap
         if max(self._first_open_index(segment, watermark_ns), segment.settled) <= limit:
             return
         if self._pending:
             head = self._head()
-            if head.rate != segment.rate:
-                if head.start_ns <= time_of(limit, segment.rate, segment.phase):
-                    return
-            elif index_of(head.start_ns, segment.rate, segment.phase) <= limit:
-                return
-        self._close()
+            start_ns, rate = head.start_ns, head.rate
+        elif self._following:
+            start_ns, rate = self._following[0][0], Fraction(NANOSECONDS, self._period_ns)
+        else:
+            self._close()
+            return
+        if rate != segment.rate:
+            over = start_ns > time_of(limit, segment.rate, segment.phase)
+        else:
+            over = index_of(start_ns, rate, segment.phase) > limit
+        if over:
+            self._close()
 
     def _close(self) -> None:
         """End the segment: its last outputs see its last value continued."""
         segment = self._segment
         if segment is None:
             return
-        resampler = make_resampler(segment.rate, self._model_rate, self._resampling)
+        resampler = segment.resampler
         stop = resampler.first(segment.end)
         segment.fresh.append(np.full(resampler.after + 1, segment.last))
         segment.end += resampler.after + 1
@@ -380,12 +444,12 @@ class Channel:
         segment = self._segment
         if segment is None or not segment.fresh:
             return
-        resampler = make_resampler(segment.rate, self._model_rate, self._resampling)
+        resampler = segment.resampler
         stop = resampler.ready(segment.end) if stop is None else stop
         start = segment.next_output
         if stop <= start:
             return
-        samples = np.concatenate([segment.context, *segment.fresh])
+        samples = np.concatenate([segment.context, *segment.fresh], dtype=np.float64)
         first = segment.end - len(samples)
         block = resampler(samples, first, start, stop)
         keep = max(resampler.first_input(stop) - first, 0)
@@ -393,70 +457,53 @@ class Channel:
         segment.next_output = stop
         self._store(segment, start, block)
 
-    def _store(self, segment: _Segment, start: int, block: Floats) -> None:
+    def _store(self, segment: Segment, start: int, block: Floats) -> None:
         if segment.state is None:  # the segment begins here
             self.born = start if self.born is None else self.born
-            self._spans.append([start, start, time_of(0, segment.rate, segment.phase)])
-            segment.state = np.zeros((0, 2))
+            self._offsets.begin(start, time_of(0, segment.rate, segment.phase))
+            segment.state = _NO_STATE
             if self._sections is not None:
                 segment.state = filters.steady_state(self._sections, float(block[0]))
-        self._spans[-1][1] = start + len(block)
+        self._offsets.reach(start + len(block))
         if self._sections is None:
-            self._history.append(start, block[None, :])
+            self._history.append(start, (block,))
             return
         filtered, segment.state = filters.run(self._sections, block, segment.state)
-        self._history.append(start, np.stack([filtered, block]))
-
-    def _span_at(self, index: int) -> list[int] | None:
-        """The last segment that starts at or before ``index``."""
-        position = bisect_right(self._spans, index, key=lambda span: span[0]) - 1
-        return self._spans[position] if position >= 0 else None
+        self._history.append(start, (filtered, block))
 
     # -- state --------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""
+        self._spill()
         segment = self._segment
         return {
             "nslc": list(self.nslc),
             "pending": self._pending.snapshot(),
-            "segment": None if segment is None else _pack(segment),
+            "segment": None if segment is None else segment.snapshot(),
             "history": self._history.snapshot(),
             "floor": self._floor,
             "closed_ns": self._closed_ns,
             "born": self.born,
-            "spans": [list(span) for span in self._spans],
+            "spans": self._offsets.snapshot(),
             "warned": self._warned,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot's state."""
         self._pending.restore(state["pending"])
-        self._segment = None if state["segment"] is None else _unpack(state["segment"])
+        self._segment = None
+        if state["segment"] is not None:
+            rate = Fraction(*state["segment"]["rate"])
+            self._segment = Segment.restored(state["segment"], rate, self._resampler(rate))
         self._history.restore(state["history"])
         self._floor = state["floor"]
         self._closed_ns = state["closed_ns"]
         self.born = state["born"]
-        self._spans = [list(span) for span in state["spans"]]
+        self._offsets.restore(state["spans"])
         self._warned = state["warned"]
 
 
 def _half_sample(rate: Fraction) -> int:
     """Half a sample in nanoseconds."""
     return NANOSECONDS * rate.denominator // (2 * rate.numerator)
-
-
-def _pack(segment: _Segment) -> dict[str, Any]:
-    state = {name: getattr(segment, name) for name in _PLAIN}
-    state["rate"] = [segment.rate.numerator, segment.rate.denominator]
-    state["fresh"] = np.concatenate(segment.fresh) if segment.fresh else np.zeros(0)
-    return state
-
-
-def _unpack(state: dict[str, Any]) -> _Segment:
-    fresh = [state["fresh"]] if len(state["fresh"]) else []
-    plain = {name: state[name] for name in _PLAIN}
-    return _Segment(rate=Fraction(*state["rate"]), fresh=fresh, **plain)
-
-
-_PLAIN = ("phase", "end", "settled", "last", "context", "next_output", "state")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from ml_prediction.util.times import NANOSECONDS
 
@@ -26,6 +27,7 @@ USUAL_RATES = tuple(
 )
 
 
+@lru_cache(maxsize=4096)
 def grid_rate(header: float, model_rate: float) -> Fraction | None:
     """Rate that a header's sampling rate stands for, or None if it is unsupported.
 

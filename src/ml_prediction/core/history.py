@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,36 +22,43 @@ class Recording(NamedTuple):
 
 
 class _Stretch:
-    """Contiguous valid samples, with room to grow at the end."""
+    """Contiguous valid samples, in the middle of a larger array: they come and go at its ends."""
 
-    __slots__ = ("first", "stop", "values")
+    __slots__ = ("_offset", "_values", "first", "stop")
 
     def __init__(self, first: int, block: Floats) -> None:
         self.first = first
         self.stop = first + block.shape[1]
-        self.values = block
+        self._values = block
+        self._offset = 0  # of the first sample
 
-    def extend(self, block: Floats) -> None:
-        used, count = self.stop - self.first, block.shape[1]
-        if used + count > self.values.shape[1]:
-            grown = np.empty((self.values.shape[0], max(used + count, used * 3 // 2)))
-            grown[:, :used] = self.values[:, :used]
-            self.values = grown
-        self.values[:, used : used + count] = block
+    def extend(self, rows: Sequence[Floats]) -> None:
+        live, count = self.stop - self.first, len(rows[0])
+        used, room = self._offset + live, self._values.shape[1]
+        if used + count > room:
+            old = self._values[:, self._offset : used]
+            wanted = live + count
+            if not wanted <= room * 3 // 4 <= 3 * wanted:  # else it is worth moving to the front
+                self._values = np.empty((len(rows), wanted * 3 // 2))
+            self._values[:, :live] = old
+            self._offset, used = 0, live
+        for kept, row in zip(self._values, rows, strict=True):
+            kept[used : used + count] = row
         self.stop += count
 
     def drop(self, index: int) -> None:
-        self.values = self.values[:, index - self.first : self.stop - self.first].copy()
+        self._offset += index - self.first
         self.first = index
 
     def block(self, start: int, stop: int) -> Floats:
-        return self.values[:, start - self.first : stop - self.first]
+        shift = self._offset - self.first
+        return self._values[:, start + shift : stop + shift]
 
 
 class History:
     """Stretches of valid samples on the absolute grid; what lies between them is missing.
 
-    Each block has one or two rows: what the model is to see, and (where the model has a filter)
+    There are one or two rows: what the model is to see, and (where the model has a filter)
     the resampled data without it.
     """
 
@@ -62,14 +70,14 @@ class History:
         """Index after the last sample; None if there is none."""
         return self._stretches[-1].stop if self._stretches else None
 
-    def append(self, start: int, block: Floats) -> None:
-        """Put valid samples, shape (row, sample), at index ``start``, not before ``stop``."""
-        if block.shape[1] == 0:
+    def append(self, start: int, rows: Sequence[Floats]) -> None:
+        """Put valid samples at index ``start``, not before ``stop``: rows of shape (sample,)."""
+        if not len(rows[0]):
             return
         if self._stretches and self._stretches[-1].stop == start:
-            self._stretches[-1].extend(block)
+            self._stretches[-1].extend(rows)
         else:
-            self._stretches.append(_Stretch(start, block.copy()))
+            self._stretches.append(_Stretch(start, np.array(rows)))
 
     def read(self, start: int, stop: int, row: int) -> tuple[Floats, Flags]:
         """Copies of the samples and their validity, each of shape (stop - start,)."""
@@ -83,6 +91,18 @@ class History:
                 valid[low - start : high - start] = True
         return values, valid
 
+    def covering(self, start: int, stop: int) -> Floats | None:
+        """All rows over a range that holds samples throughout; None where one is missing.
+
+        They are views, good until the next :meth:`append`.
+        """
+        for stretch in self._stretches:
+            if stretch.first <= start and stop <= stretch.stop:
+                return stretch.block(start, stop)
+            if stretch.first > start:
+                break
+        return None
+
     def first_valid(self, start: int) -> int | None:
         """Index of the first valid sample at or after ``start``."""
         for stretch in self._stretches[self._at(start) :]:
@@ -91,17 +111,14 @@ class History:
         return None
 
     def release(self, index: int) -> None:
-        """Forget what lies before ``index``, or most of it."""
+        """Forget what lies before ``index``."""
         gone = 0
         while gone < len(self._stretches) and self._stretches[gone].stop <= index:
             gone += 1
         if gone:
             del self._stretches[:gone]
-        if self._stretches:
-            head = self._stretches[0]
-            # moving much to win little would cost more than it saves
-            if index - head.first >= max(1024, (head.stop - head.first) // 4):
-                head.drop(index)
+        if self._stretches and self._stretches[0].first < index:
+            self._stretches[0].drop(index)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """State as plain values and arrays."""

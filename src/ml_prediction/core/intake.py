@@ -115,11 +115,10 @@ def usable_pieces(packet: Packet, rate: Fraction) -> Iterator[Piece]:
     """Stretches of a packet without NaN, infinity, and values that no instrument gives."""
     header = None if packet.sampling_rate == float(rate) else packet.sampling_rate
     piece = Piece(packet.start_ns, rate, packet.samples, header=header)
-    usable = _usable(packet.samples)
-    if usable.all():
+    if are_usable(packet.samples):
         yield piece
         return
-    for start, stop in runs(usable):
+    for start, stop in runs(_usable(packet.samples)):
         yield piece.cut(start, stop)
 
 
@@ -130,6 +129,13 @@ def left_out(packet: Packet) -> Iterator[tuple[Refusal, int]]:
     for refusal, flags in ((NOT_FINITE, ~finite), (ABSURD, absurd)):
         if flags.any():
             yield refusal, int(flags.sum())
+
+
+def are_usable(samples: npt.NDArray[np.generic]) -> bool:
+    """Whether all of a packet's samples can be used."""
+    if samples.dtype.kind in "iub" and samples.dtype.itemsize <= 4:
+        return True
+    return bool(_usable(samples).all())
 
 
 def _usable(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:

@@ -18,9 +18,9 @@ REMEMBERED_NS = 3600 * NANOSECONDS
 class Accepted:
     """Time intervals of the last hour of one channel in which samples were accepted."""
 
-    def __init__(self, intervals: list[tuple[int, int]] | None = None) -> None:
-        self._starts = [start for start, _ in intervals or ()]
-        self._stops = [stop for _, stop in intervals or ()]
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
 
     def add(self, start_ns: int, stop_ns: int, tolerance_ns: int) -> None:
         """Remember an interval; joints within the tolerance are closed."""
@@ -34,6 +34,19 @@ class Accepted:
                 stop_ns = max(stop_ns, self._stops[last - 1])
             self._starts[first:last] = [start_ns]
             self._stops[first:last] = [stop_ns]
+        self._forget()
+
+    @property
+    def stop_ns(self) -> int | None:
+        """End of the last interval; None if there is none."""
+        return self._stops[-1] if self._stops else None
+
+    def prolong(self, stop_ns: int) -> None:
+        """Let the last interval end later."""
+        self._stops[-1] = stop_ns
+        self._forget()
+
+    def _forget(self) -> None:
         horizon = self._stops[-1] - REMEMBERED_NS
         while self._stops[0] < horizon:
             del self._starts[0], self._stops[0]
@@ -49,6 +62,11 @@ class Accepted:
     def snapshot(self) -> list[list[int]]:
         """State as plain values."""
         return [[a, b] for a, b in zip(self._starts, self._stops, strict=True)]
+
+    def restore(self, state: list[list[int]]) -> None:
+        """Take over a snapshot's state."""
+        self._starts = [start for start, _ in state]
+        self._stops = [stop for _, stop in state]
 
 
 def split_late(

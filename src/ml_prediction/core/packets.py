@@ -146,5 +146,9 @@ def samples_before(item: Timed, time_ns: int) -> int:
 
 def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Runs of True in a one-dimensional array, as (start, stop) pairs, stop exclusive."""
-    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    edges = (np.flatnonzero(flags[1:] != flags[:-1]) + 1).tolist()
+    if len(flags) and flags[0]:
+        edges.insert(0, 0)
+    if len(flags) and flags[-1]:
+        edges.append(len(flags))
+    return list(zip(edges[::2], edges[1::2], strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core.history import Flags
-from ml_prediction.core.windows import Skipped, Window
+from ml_prediction.core.windows import Skipped, Window, recorded
 from ml_prediction.errors import InternalError
 from ml_prediction.models.engine import Model, Ticket, concurrent
 from ml_prediction.util.codes import Instrument
@@ -134,7 +134,7 @@ class Predictor:
             )
         results = iter(outputs)
         return [
-            Output(item.instrument, item.model, item.index, next(results), item.mask.any(axis=0))
+            Output(item.instrument, item.model, item.index, next(results), recorded(item.mask))
             if isinstance(item, Window)
             else item
             for item in done.items

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ml_prediction.core import filters
 from ml_prediction.core.assembly import OneComponent
 from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.components import Orientation
+from ml_prediction.core.feed import Feed
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Recording
 from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
@@ -28,8 +27,6 @@ from ml_prediction.core.windows import Skipped, Window, normalise
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import seconds_to_ns
-
-BLOCK = 32  # windows normalised at once
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +96,7 @@ class Preprocessor:
         self._keep = keep
         self._explain = Once()
         self._stations: dict[Instrument, _Station] = {}
+        self._feeds: dict[NSLC, Feed] = {}
         self._roles = ChannelRoles(spec.components, expected, dips or {})
         self._builder = WindowBuilder(
             spec, stride, one_component, response, self.summary, self._explain
@@ -125,17 +123,29 @@ class Preprocessor:
         """
         late: list[Packet] = []
         marks: dict[Instrument, int] = {}
+        count = samples = 0
         for packet in packets:
-            self.summary.packets += 1
-            self.summary.samples += packet.samples.size
-            newest = self._take(packet, late)
-            if newest is not None:
-                instrument = packet.nslc.instrument
-                marks[instrument] = max(newest, marks.get(instrument, newest))
+            count += 1
+            samples += packet.samples.size
+            feed = self._feeds.get(packet.nslc)
+            newest = None
+            if feed is not None:
+                limit_ns = self._stations[feed.instrument].watermark_ns - self._lateness_ns
+                newest = feed.take(packet, limit_ns)
+            if newest is None:
+                newest = self._take(packet, late)
+                feed = self._feeds.get(packet.nslc)
+            if newest is not None and feed is not None:
+                marks[feed.instrument] = max(newest, marks.get(feed.instrument, newest))
+        self.summary.packets += count
+        self.summary.samples += samples
+        due = []
         for instrument, newest in marks.items():
             station = self._stations[instrument]
             station.watermark_ns = max(station.watermark_ns, newest)
-        return self._normalised(list(marks)), late
+            if station.watermark_ns >= station.due_ns:
+                due.append(instrument)
+        return self._normalised(due), late
 
     def advance(self, instrument: Instrument, time_ns: int) -> Iterator[Window | Skipped]:
         """Say that an instrument's time is at least so late, though nothing came."""
@@ -154,6 +164,7 @@ class Preprocessor:
     def reset(self) -> None:
         """Forget all data."""
         self._stations.clear()
+        self._feeds.clear()
 
     # -- what later stages ask ----------------------------------------------------------------
 
@@ -232,6 +243,8 @@ class Preprocessor:
                 accepted.add(good.start_ns, good.stop_ns, half_ns)
                 station.channels[nslc.channel].add(good)
                 newest = max(newest or -FOREVER, good.sample_ns(len(good) - 1))
+                if accepted.stop_ns == good.stop_ns:
+                    self._feeds[nslc].expect(packet, rate, good)
         for what, count in left_out(packet) if unused else ():
             self._explain(nslc, what.reason, f"{nslc}: {what.explanation}.")
             summary.skip("samples", what.reason, count, nslc)
@@ -248,6 +261,9 @@ class Preprocessor:
             self.summary,
         )
         station.accepted[nslc.channel] = Accepted()
+        self._feeds[nslc] = Feed(
+            nslc.instrument, station.channels[nslc.channel], station.accepted[nslc.channel]
+        )
 
     def _channels(self, instrument: Instrument, component: str, stop: int) -> list[Channel]:
         """Channels that can be a component, best first, of those with data before ``stop``."""
@@ -281,29 +297,15 @@ class Preprocessor:
     # -- windows ------------------------------------------------------------------------------
 
     def _normalised(self, instruments: list[Instrument]) -> Iterator[Window | Skipped]:
-        """Closing windows, normalised a block at a time."""
-        waiting: list[RawWindow | Skipped] = []
-        count = 0
+        """Closing windows, ready for the model."""
+        spec = self.spec
         for instrument in instruments:
             for item in self._closing(instrument, self._stations[instrument]):
-                waiting.append(item)
-                count += isinstance(item, RawWindow)
-                if count == BLOCK:
-                    yield from self._finish(waiting)
-                    waiting, count = [], 0
-        yield from self._finish(waiting)
-
-    def _finish(self, items: list[RawWindow | Skipped]) -> Iterator[Window | Skipped]:
-        raw = [item for item in items if isinstance(item, RawWindow)]
-        ready = iter(())
-        if raw:
-            batch = normalise(np.stack([item.data for item in raw]), self.spec.normalisation)
-            ready = iter(batch)
-        for item in items:
-            if isinstance(item, RawWindow):
-                yield Window(item.instrument, self.spec.id, item.index, next(ready), item.mask)
-            else:
-                yield item
+                if isinstance(item, RawWindow):
+                    data = normalise(item.data[None], spec.normalisation)[0]
+                    yield Window(instrument, spec.id, item.index, data, item.mask)
+                else:
+                    yield item
 
     def _closing(self, instrument: Instrument, station: _Station) -> Iterator[RawWindow | Skipped]:
         """Windows of one instrument that can close, in order."""
@@ -316,10 +318,12 @@ class Preprocessor:
                 index = (first - self._length) // self._stride + 1
             start = index * self._stride
             stop = start + self._length
+            if station.next_index is not None:
+                station.due_ns = time_of(stop - 2, self._rate)
+                if station.watermark_ns < station.due_ns:
+                    return
             front = self._advance(instrument, station, stop)
             if front < stop:
-                if station.next_index is not None:
-                    station.due_ns = time_of(stop - 2, self._rate)
                 return
             first = self._next_data(station, start)
             if first is not None and first < stop:
@@ -398,7 +402,7 @@ class Preprocessor:
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Take over a snapshot's state."""
-        self._stations.clear()
+        self.reset()
         for item in state:
             station = _Station()
             for saved in item["channels"]:
@@ -406,10 +410,7 @@ class Preprocessor:
                 self._stations[nslc.instrument] = station
                 self._meet(nslc, station)
                 station.channels[nslc.channel].restore(saved)
-            station.accepted = {
-                code: Accepted([(a, b) for a, b in intervals])
-                for code, intervals in item["accepted"].items()
-            }
+                station.accepted[nslc.channel].restore(item["accepted"][nslc.channel])
             station.watermark_ns = item["watermark_ns"]
             station.next_index = item["next_index"]
             station.due_ns = item["due_ns"]

@@ -60,6 +60,10 @@ class Resampler:
         """Outputs below this one need only input samples below ``end``."""
         return self.first(end - self.after)
 
+    def end_needed(self, target: int) -> int:
+        """Smallest ``end`` for which the outputs below ``target`` are ready."""
+        return (target - 1) * self.down // self.up + 1 + self.after
+
     def first_input(self, output: int) -> int:
         """First input sample that an output needs."""
         return output * self.down // self.up - self.before

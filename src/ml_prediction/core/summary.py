@@ -55,9 +55,17 @@ class Summary:
 
     def copy(self) -> Summary:
         """The totals as they are now."""
-        total = Summary()
-        total.add(self)
-        return total
+        return Summary(
+            self.packets,
+            self.samples,
+            self.windows,
+            self.picks,
+            self.detections,
+            self.skipped.copy(),
+            self.notes.copy(),
+            self.examples.copy(),
+            self.seconds.copy(),
+        )
 
     def add(self, other: Summary, *, same_packets: bool = False) -> None:
         """Add the totals of another process, or of another model that saw the same packets."""

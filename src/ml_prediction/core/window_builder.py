@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ml_prediction.core import filters
-from ml_prediction.core.assembly import Component, OneComponent, assemble
+from ml_prediction.core.assembly import Component, OneComponent, assemble, is_flat
 from ml_prediction.core.channel import Channel
 from ml_prediction.core.components import Orientation
 from ml_prediction.core.grid import time_of
@@ -14,7 +16,7 @@ from ml_prediction.core.history import Flags, Floats
 from ml_prediction.core.response import CONTEXT, Response
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.warnings_once import Once
-from ml_prediction.core.windows import Skipped, fill_gaps
+from ml_prediction.core.windows import Skipped, everywhere, fill_gaps
 from ml_prediction.errors import DataError
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import Instrument
@@ -92,6 +94,10 @@ class WindowBuilder:
         for code in orientation.unused:
             if code in channels and channels[code].read_unfiltered(start, stop)[1].any():
                 self._leave_out(channels[code], "another has its component")
+        whole = self._whole(slots, start, stop)
+        if whole is not None:
+            self._summary.windows += 1
+            return RawWindow(instrument, index, whole, everywhere(*whole.shape))
         parts = [self._part(some, start, stop) for some in slots]
         made = assemble(parts, spec.components, spec.in_samples, self._one_component)
         for row in made.flat if made.reason in {None, "flat"} else ():
@@ -106,6 +112,20 @@ class WindowBuilder:
             self._leave_out(slots[row][0], "too few samples")
         self._summary.windows += 1
         return RawWindow(instrument, index, made.data, made.mask)
+
+    def _whole(self, slots: Sequence[Sequence[Channel]], start: int, stop: int) -> Floats | None:
+        """The usual window: one channel for each component, all there, none flat; else None."""
+        if self._response is not None:
+            return None
+        data = np.empty((len(slots), stop - start))
+        for row, channels in enumerate(slots):
+            if len(channels) != 1:
+                return None
+            block = channels[0].covering(start, stop)
+            if block is None or is_flat(block[-1]):
+                return None
+            data[row] = block[0]
+        return data
 
     def _part(self, channels: Sequence[Channel], start: int, stop: int) -> Component | None:
         """One component: of several channels the one that has most of the window."""

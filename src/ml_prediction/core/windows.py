@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -117,21 +118,27 @@ def normalise(batch: Floats, how: Normalisation) -> npt.NDArray[np.float32]:
         Shape (window, component, sample), float32.
     """
     batch = np.ascontiguousarray(batch)
-    batch = batch - batch.mean(axis=-1, keepdims=True)
+    batch = batch - np.add.reduce(batch, axis=-1, keepdims=True) / batch.shape[-1]
     if how.method == "model":
         return batch.astype(np.float32)
     if how.detrend:
         batch = signal.detrend(batch, axis=-1)
-    batch /= _scale(batch, how) + how.epsilon
+    batch *= 1.0 / (_scale(batch, how) + how.epsilon)
     if how.taper:
-        ramp = 0.5 * (1 + np.cos(np.linspace(np.pi, 2 * np.pi, how.taper)))
+        ramp = _ramp(how.taper)
         batch[..., : how.taper] *= ramp
         batch[..., -how.taper :] *= ramp[::-1]
     return batch.astype(np.float32)
 
 
+@lru_cache(maxsize=16)
+def _ramp(length: int) -> Floats:
+    """Rising half of a cosine taper."""
+    return np.asarray(0.5 * (1 + np.cos(np.linspace(np.pi, 2 * np.pi, length))))
+
+
 def _scale(batch: Floats, how: Normalisation) -> Floats:
-    """Statistic that windows are divided by, of a shape that broadcasts over them.
+    """Statistic that demeaned windows are divided by, of a shape that broadcasts over them.
 
     Every reduction runs over one contiguous last axis, so a window's place in the batch
     changes no bit.
@@ -146,6 +153,20 @@ def _scale(batch: Floats, how: Normalisation) -> Floats:
 def _statistic(values: Floats, how: Normalisation) -> Floats:
     if how.method == "peak":
         return np.asarray(np.abs(values).max(axis=-1, keepdims=True))
-    mean = values.mean(axis=-1, keepdims=True)
-    squares = np.square(values - mean).sum(axis=-1, keepdims=True)
+    squares = np.add.reduce(np.square(values), axis=-1, keepdims=True)
     return np.asarray(np.sqrt(squares / (values.shape[-1] - 1)))
+
+
+@lru_cache(maxsize=64)
+def everywhere(*shape: int) -> Flags:
+    """Mask of a window that was recorded throughout: read-only, and always the same object."""
+    mask = np.ones(shape, dtype=np.bool_)
+    mask.setflags(write=False)
+    return mask
+
+
+def recorded(mask: Flags) -> Flags:
+    """Where some component was recorded: shape (sample,), of a mask (component, sample)."""
+    if mask is everywhere(*mask.shape):
+        return everywhere(mask.shape[1])
+    return np.asarray(mask.any(axis=0))
