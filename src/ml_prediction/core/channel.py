@@ -125,7 +125,8 @@ class Channel:
         int
             The front: samples before it are final.
         """
-        self._settle(target, watermark_ns)
+        if self._pending or not self._following:  # else what follows tells that nothing is over
+            self._settle(target, watermark_ns)
         if self._following and not self._pending:
             if not self._take_following(target):
                 self._spill()
@@ -406,6 +407,9 @@ class Channel:
         segment = self._segment
         if segment is None:
             return
+        # The usual case, cheaply: no later than half a sample after the end.
+        if segment.settled == segment.end and self._open_ns(watermark_ns) <= segment.end_ns:
+            return
         limit = segment.end + segment.short_gap
         if max(self._first_open_index(segment, watermark_ns), segment.settled) <= limit:
             return
@@ -449,7 +453,7 @@ class Channel:
         start = segment.next_output
         if stop <= start:
             return
-        samples = np.concatenate([segment.context, *segment.fresh], dtype=np.float64)
+        samples = np.concatenate([segment.context, *segment.fresh])
         first = segment.end - len(samples)
         block = resampler(samples, first, start, stop)
         keep = max(resampler.first_input(stop) - first, 0)
@@ -468,6 +472,7 @@ class Channel:
         if self._sections is None:
             self._history.append(start, (block,))
             return
+        block = np.asarray(block, dtype=np.float64)
         filtered, segment.state = filters.run(self._sections, block, segment.state)
         self._history.append(start, (filtered, block))
 

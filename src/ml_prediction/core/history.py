@@ -77,7 +77,7 @@ class History:
         if self._stretches and self._stretches[-1].stop == start:
             self._stretches[-1].extend(rows)
         else:
-            self._stretches.append(_Stretch(start, np.array(rows)))
+            self._stretches.append(_Stretch(start, np.array(rows, dtype=np.float64)))
 
     def read(self, start: int, stop: int, row: int) -> tuple[Floats, Flags]:
         """Copies of the samples and their validity, each of shape (stop - start,)."""

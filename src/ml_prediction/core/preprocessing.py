@@ -41,6 +41,7 @@ class _Station:
     next_index: int | None = None
     due_ns: int = -FOREVER  # no window can close before the watermark is here
     kept_from: int = -FOREVER
+    complete: int = 0  # channels with which nothing was missing
 
 
 class Preprocessor:
@@ -341,16 +342,24 @@ class Preprocessor:
 
     def _advance(self, instrument: Instrument, station: _Station, target: int) -> int:
         """Settle every channel up to an index; the front of the slowest."""
-        seen = frozenset(station.channels)
         front = FOREVER
-        if station.watermark_ns < FOREVER and self._roles.missing(instrument, seen):
+        if station.watermark_ns < FOREVER and self._waits(instrument, station):
             waited_ns = self._lateness_ns + seconds_to_ns(PHASE_SLACK)
             front = index_from(station.watermark_ns - waited_ns, self._rate)
-            if self._roles.declared(instrument) is None:
-                self._tell_undeclared(instrument, seen)
         for channel in station.channels.values():
             front = min(front, channel.advance(target, station.watermark_ns))
         return front
+
+    def _waits(self, instrument: Instrument, station: _Station) -> bool:
+        """Whether some component is expected of which nothing has come yet."""
+        if station.complete != len(station.channels):
+            seen = frozenset(station.channels)
+            if self._roles.missing(instrument, seen):
+                if self._roles.declared(instrument) is None:
+                    self._tell_undeclared(instrument, seen)
+                return True
+            station.complete = len(seen)
+        return False
 
     def _tell_undeclared(self, instrument: Instrument, codes: frozenset[str]) -> None:
         """Say once why an instrument is slower than it might be."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ml_prediction.core.grid import samples_in
 from ml_prediction.core.history import Floats
 from ml_prediction.core.resampling import Resampler
+from ml_prediction.util.times import NANOSECONDS
 
 SHORT_GAP = 0.2  # seconds: interpolated
 
@@ -58,6 +59,11 @@ class Segment:
 
     def __post_init__(self) -> None:
         self.short_gap = samples_in(SHORT_GAP, self.rate)
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the next grid point, without the phase; floored."""
+        return self.end * NANOSECONDS * self.rate.denominator // self.rate.numerator
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""

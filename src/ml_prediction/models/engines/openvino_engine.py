@@ -6,7 +6,7 @@ OpenVINO is a library of Intel's (Apache 2.0) that also runs on AMD's and ARM's 
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,6 +22,9 @@ BATCH_SIZE: Final = 16
 
 SIZES: Final = (1, 4, BATCH_SIZE)
 """Batches that graphs are compiled for; a smaller one is filled up with zeros."""
+
+FILLED_UP: Final = 8
+"""Batches of a size that are filled up to a larger one before it gets a graph of its own."""
 
 MOST_THREADS: Final = 16
 """Unless more are asked for: every one needs memory of its own."""
@@ -104,6 +107,7 @@ class OpenVinoEngine:
         self._shape = (components, samples)
         self._labels = labels
         self._compiled: dict[int, _Compiled] = {}
+        self._misfits: Counter[int] = Counter()
 
     @property
     def batch_size(self) -> int:
@@ -119,9 +123,7 @@ class OpenVinoEngine:
         """Begin a forward pass; see :class:`~ml_prediction.models.engine.Engine`."""
         self._check(batch)
         windows = len(batch)
-        size = next((size for size in SIZES if windows <= size), windows)
-        if size not in self._compiled:
-            self._compiled[size] = _Compiled(self._compile(size))
+        size = self._size_for(windows)
         if windows < size or not batch.flags.c_contiguous or batch.dtype != np.float32:
             filled = np.zeros((size, *self._shape), dtype=np.float32)
             filled[:windows] = batch
@@ -140,6 +142,20 @@ class OpenVinoEngine:
         while running:
             _collect(running, outputs)
         return outputs
+
+    def _size_for(self, windows: int) -> int:
+        """Batch size to compute so many windows with; it has been compiled.
+
+        Compiling costs more than filling up a few batches, such as the last one of a run.
+        """
+        size = next((size for size in SIZES if windows <= size), windows)
+        if size not in self._compiled:
+            larger = [known for known in self._compiled if known > windows]
+            self._misfits[size] += 1
+            if larger and self._misfits[size] <= FILLED_UP:
+                return min(larger)
+            self._compiled[size] = _Compiled(self._compile(size))
+        return size
 
     def _check(self, batch: Floats32) -> None:
         if batch.ndim != 3 or batch.shape[1:] != self._shape:
