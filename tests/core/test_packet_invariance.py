@@ -37,7 +37,7 @@ from ml_prediction.core.packets import Packet
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.preprocessing import Preprocessor
 from ml_prediction.core.windows import Window
-from ml_prediction.models import Model, ModelSpec
+from ml_prediction.models import Model, ModelSpec, load_model
 from ml_prediction.util.times import NANOSECONDS
 
 SHORT_HORIZON = {"stride": 100, "horizon": 2.0}
@@ -149,6 +149,29 @@ def test_eqtransformer_picks_and_detections_do_not_depend_on_packets(
 
 
 # -- pushes that complete one window --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("name", ["EQTransformer", "PhaseNet"])
+def test_picks_on_torch_do_not_depend_on_packets(
+    shared: Path, m43: list[Packet], name: str, seed: int
+) -> None:
+    path = shared / "models" / name.lower() / "original"
+    model = load_model(name, path, device="cpu", engine="torch")
+    assert check_picks(model, broadband(m43), seed) > 0
+
+
+@pytest.mark.parametrize("name", ["eqt", "phasenet"])
+def test_both_engines_find_the_same(
+    request: pytest.FixtureRequest, shared: Path, cx: list[Packet], m43: list[Packet], name: str
+) -> None:
+    compiled: Model = request.getfixturevalue(name)
+    path = shared / "models" / compiled.spec.name.lower() / "original"
+    reference = load_model(compiled.spec.name, path, device="cpu", engine="torch")
+    for packets in (cx, m43):
+        one, other = (run(model, [packets]) for model in (compiled, reference))
+        assert one.picks
+        assert_same(one, other)
 
 
 @pytest.mark.parametrize("name", ["eqt", "phasenet"])

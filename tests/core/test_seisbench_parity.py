@@ -16,7 +16,7 @@ from obspy import Stream, Trace, UTCDateTime
 
 from ml_prediction.core.preprocessing import Preprocessor
 from ml_prediction.core.run import pick
-from ml_prediction.models import Model
+from ml_prediction.models import Model, load_model
 from ml_prediction.util.times import NANOSECONDS, to_ns, to_utc
 
 GRID_START = 125_107_320_000  # a multiple of every stride, in hundredths of a second
@@ -42,12 +42,20 @@ def theirs(shared: Path) -> dict[str, Any]:
     return models
 
 
-@pytest.fixture(scope="module")
-def ours(eqt: Model, phasenet: Model) -> dict[str, Model]:
-    """Our models, without filter, by name."""
+@pytest.fixture(scope="module", params=["openvino", "torch"])
+def ours(request: pytest.FixtureRequest, shared: Path) -> dict[str, Model]:
+    """Our models on each engine, without filter, by name."""
+    models = (
+        load_model(device="cpu", engine=request.param),
+        load_model(
+            "PhaseNet",
+            shared / "models" / "phasenet" / "original",
+            device="cpu",
+            engine=request.param,
+        ),
+    )
     return {
-        model.spec.name: Model(replace(model.spec, filters=()), model.engine)
-        for model in (eqt, phasenet)
+        model.spec.name: Model(replace(model.spec, filters=()), model.engine) for model in models
     }
 
 
