@@ -7,12 +7,13 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench clean
 
 help:
 	@echo "make demo    set up, pick a real earthquake, say where the plot and tables are"
 	@echo "make test    set up, then every check: ruff, mypy, all tests"
 	@echo "make check   the quick gate: ruff, mypy, the fast tests"
+	@echo "make bench   measure the speed beside SeisBench and others, in under 15 minutes"
 	@echo "make setup   only set up: .venv with pinned versions; skipped when nothing changed"
 	@echo "make clean   remove .venv, demo-output and caches"
 	@echo "PYTHON=python3.12 chooses the interpreter; pip's own PIP_... variables are heeded."
@@ -47,6 +48,12 @@ check: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PYTEST) -m "not slow"
+
+bench: setup
+	@$(PY) -c "import rapid" 2>/dev/null || $(PY) -m pip install --quiet \
+		--disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[bench]" \
+		|| echo "The rival rapid-seis can't be installed here; the others are measured." >&2
+	@.venv/bin/ml-prediction bench --out benchmarks/results
 
 clean:
 	rm -rf .venv demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -259,6 +259,50 @@ def models(
 
 
 @app.command()
+def bench(
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder of the results.")
+    ] = "bench-results",
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="About how long it may take; default 12.")
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="CPU threads of each.")] = 2,
+    models: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Models; default: all.")
+    ] = None,
+    workloads: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Workloads; default: all.")
+    ] = None,
+    contenders: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Contenders; default: all.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="PATH", help="PhaseNet's weights, .pt or .json.")
+    ] = None,
+    shared: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of real data; see the docs.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny workloads: does all work?")] = False,
+) -> int:
+    """Measure the speed beside SeisBench and others: same data, weights, strides and threads."""
+    from ml_prediction.benchmark.bench import run_bench
+    from ml_prediction.benchmark.options import BenchOptions
+
+    options = BenchOptions.make(
+        out,
+        minutes=minutes,
+        threads=threads,
+        models=_listed(models) or (),
+        workloads=_listed(workloads) or (),
+        contenders=_listed(contenders) or (),
+        weights=weights,
+        shared=shared,
+        quick=quick,
+    )
+    return run_bench(options, out=results_console(), err=remarks_console())
+
+
+@app.command()
 def config() -> int:
     """Print every option with its default and meaning, as TOML for --config."""
     from ml_prediction.config_toml import to_toml

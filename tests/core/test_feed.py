@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -28,15 +28,27 @@ from hypothesis import strategies as st
 
 from ml_prediction.core.channel import Channel
 from ml_prediction.core.feed import Feed
+from ml_prediction.core.filtering import filter_together
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.preprocessing import Preprocessor
+from ml_prediction.core.window_builder import WindowBuilder
+from ml_prediction.models.spec import FilterSpec, ModelSpec
 from ml_prediction.util.times import NANOSECONDS
 
 Pushes = Sequence[Sequence[Packet]]
+BAND = FilterSpec("bandpass", 1.0, 45.0, 2)
 
 
-def both_ways(pushes: Pushes, **options: Any) -> tuple[Any, Any, int]:
-    """Windows by the short way and without it, and the packets that took the short one."""
+def filter_alone(channels: Iterable[Channel]) -> None:
+    for channel in channels:
+        filter_together([channel])
+
+
+def both_ways(
+    pushes: Pushes, spec: ModelSpec | None = None, **options: Any
+) -> tuple[Any, Any, int]:
+    """Windows by the short ways and without them, and the packets that took the short one."""
+    spec = spec or fake_spec()
     taken = 0
     follow = Channel.follow
 
@@ -46,9 +58,13 @@ def both_ways(pushes: Pushes, **options: Any) -> tuple[Any, Any, int]:
         follow(self, *arguments)
 
     with patch.object(Channel, "follow", counted):
-        short = windows(fake_spec(), [list(push) for push in pushes], **options)
-    with patch.object(Feed, "take", lambda *_: None):
-        long = windows(fake_spec(), [list(push) for push in pushes], **options)
+        short = windows(spec, [list(push) for push in pushes], **options)
+    with (
+        patch.object(Feed, "take", lambda *_: None),
+        patch.object(WindowBuilder, "whole", lambda *_: None),
+        patch("ml_prediction.core.preprocessing.filter_together", filter_alone),
+    ):
+        long = windows(spec, [list(push) for push in pushes], **options)
     return short, long, taken
 
 
@@ -66,10 +82,17 @@ def assert_same_counts(short: Any, long: Any) -> None:
     gaps=st.booleans(),
     shuffled=st.booleans(),
     floats=st.booleans(),
+    band=st.sampled_from([None, BAND]),
     offset_ns=st.sampled_from([0, 1, 2_500_000, 4_990_000, 5_000_000, 7_460_000, 7_510_000]),
 )
 def test_the_short_way_changes_no_window_and_no_count(
-    seed: int, rate: float, gaps: bool, shuffled: bool, floats: bool, offset_ns: int
+    seed: int,
+    rate: float,
+    gaps: bool,
+    shuffled: bool,
+    floats: bool,
+    band: FilterSpec | None,
+    offset_ns: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     packets = three_components(rng, 20.0, rate, start_ns=START_NS + offset_ns)
@@ -78,7 +101,8 @@ def test_the_short_way_changes_no_window_and_no_count(
     packets = with_gaps(packets, rng) if gaps else packets
     pieces = cut(packets, rng, longest=400)
     pushes = arrivals(pieces, rng) if shuffled else in_time_order(packets, 0.5)
-    short, long, taken = both_ways(pushes, expected=channels_of(packets))
+    spec = fake_spec(filters=(band,) if band else ())
+    short, long, taken = both_ways(pushes, spec, expected=channels_of(packets))
     assert short.arrays
     assert shuffled or gaps or taken or rate == 256.0
     if not short.late:
@@ -133,6 +157,25 @@ def test_an_unusual_packet_among_usual_ones_goes_the_long_way(change: dict[str, 
     strange = replace(pushes[30][0], **change)
     short, long, taken = both_ways([*pushes[:30], [strange], *pushes[30:]])
     assert taken > 50
+    assert short.arrays == long.arrays
+    assert_same_counts(short, long)
+
+
+def test_components_of_which_each_has_its_own_filter_or_none_wait_for_none() -> None:
+    packets = three_components(np.random.default_rng(5), 30.0)
+    only = (replace(BAND, channels="??Z"), FilterSpec("highpass", 2.0, None, 2, channels="??N"))
+    short, long, taken = both_ways(in_time_order(packets, 0.5), fake_spec(filters=only))
+    assert taken
+    assert short.arrays
+    assert short.arrays == long.arrays
+
+
+def test_a_channel_that_comes_later_is_seen_in_later_windows() -> None:
+    rng = np.random.default_rng(6)
+    packets = three_components(rng, 30.0)
+    late = make_packet(rng.normal(0, 9, 1500), "HH1", start_ns=START_NS + 15 * NANOSECONDS)
+    pushes = in_time_order([*packets, late], 0.5)
+    short, long, _ = both_ways(pushes)
     assert short.arrays == long.arrays
     assert_same_counts(short, long)
 

@@ -131,6 +131,14 @@ def test_a_snapshot_keeps_windows_that_have_not_reported(every: int) -> None:
     assert_same(whole, outcome)
 
 
+def test_without_probabilities_the_picks_are_the_same() -> None:
+    pushes = in_time_order(three_components(np.random.default_rng(0), 30.0), 2.0)
+    full, bare = (run(plain_model(), pushes, probabilities=wanted) for wanted in (True, False))
+    assert full.fragments
+    assert not bare.fragments
+    assert [pick.to_dict() for pick in bare.picks] == [pick.to_dict() for pick in full.picks]
+
+
 def test_a_silent_instrument_gets_what_was_under_way() -> None:
     packets = three_components(np.random.default_rng(0), 30.0)
     end = to_utc(max(packet.end_ns for packet in packets)) + 60.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from ml_prediction.core.postprocessing import Chunk, Stacker
 from ml_prediction.core.prediction import Output
 from ml_prediction.core.state import from_bytes, to_bytes
 from ml_prediction.core.summary import Summary
-from ml_prediction.core.windows import Skipped
+from ml_prediction.core.windows import Skipped, everywhere
 from ml_prediction.models.spec import ModelSpec, Normalisation
 from ml_prediction.util.codes import Instrument
 
@@ -176,6 +176,51 @@ def test_the_order_of_reports_changes_nothing(
     values, valid = collected(stacked(how.stacker(), reports), len(known))
     np.testing.assert_array_equal(shuffled_valid, valid)
     np.testing.assert_allclose(shuffled, values, rtol=0, atol=1e-6)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(1, 150)), min_size=1, max_size=3),
+    hows,
+    refusals,
+    st.integers(0, 30),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_windows_known_to_be_whole_give_the_same(
+    parts: list[tuple[int, int]],
+    how: Setting,
+    refused: set[int],
+    at: int,
+    shuffled: bool,
+    random: object,
+) -> None:
+    """The mask of a window that was recorded throughout is one object, which saves looking."""
+    known = np.concatenate([np.repeat([True, False], lengths) for lengths in parts])
+    reports = reports_on(known, refused)
+    if shuffled:
+        rest = reports[1:]
+        random.shuffle(rest)  # type: ignore[attr-defined]
+        reports = [reports[0], *rest]
+    noticed = [
+        replace(item, mask=everywhere(LENGTH))
+        if item.mask is not None and item.mask.all()
+        else item
+        for item in reports
+    ]
+    for item in noticed[at : at + 1]:
+        if isinstance(item, Output):
+            item.probabilities[1, 20] = np.nan
+    counts, noticed_counts = Summary(), Summary()
+    values, valid = collected(stacked(how.stacker(counts), reports), len(known))
+    first, second = how.stacker(noticed_counts), how.stacker(noticed_counts)
+    chunks = [chunk for item in noticed[:at] for chunk in first.add(item)]
+    second.restore(from_bytes(to_bytes(first.snapshot())))
+    chunks += stacked(second, noticed[at:])
+    found, found_valid = collected(chunks, len(known))
+    np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(found_valid, valid)
+    assert noticed_counts == counts
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,19 @@ def test_a_snapshot_of_another_number_of_models_is_a_data_error() -> None:
 def test_what_is_no_snapshot_is_a_data_error(nothing: Any) -> None:
     with pytest.raises(DataError, match="not a snapshot"):
         Pipeline(fake_model()).restore(nothing)
+
+
+def test_a_restored_pipeline_says_again_that_a_vertical_is_assumed() -> None:
+    names = {"HHZ": "HH1", "HHN": "HH2", "HHE": "HH3"}
+    packets = [
+        replace(packet, nslc=packet.nslc._replace(channel=names[packet.nslc.channel]))
+        for packet in three_components(np.random.default_rng(0), 5.0)
+    ]
+    pipeline, other = Pipeline(fake_model()), Pipeline(fake_model())
+    pipeline.push(packets)
+    other.restore(pipeline.snapshot())
+    assert other.summary.notes["orientation assumed"] == 1
+    assert other.flush().summary.notes["orientation assumed"] == 1
 
 
 def test_a_snapshot_holds_arrays_and_json_only() -> None:

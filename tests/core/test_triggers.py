@@ -103,6 +103,18 @@ def test_no_cut_and_no_snapshot_changes_anything(
     assert plain(found_in(values, cuts, longest=longest, snapshot_at=at)) == plain(whole)
 
 
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(seeds, cut_lists, st.integers(1, 60), st.integers(0, 12))
+def test_passing_over_quiet_pieces_changes_nothing(
+    seed: int, cuts: list[int], longest: int, at: int
+) -> None:
+    values = random_trace(seed) ** 4  # quiet most of the time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TriggerTrack, "_is_quiet", lambda *_: False)
+        expected = plain(found_in(values, cuts, longest=longest))
+    assert plain(found_in(values, cuts, longest=longest, snapshot_at=at)) == expected
+
+
 def test_sample_by_sample() -> None:
     values = random_trace(3)
     assert plain(found_in(values, list(range(600)), longest=20)) == plain(

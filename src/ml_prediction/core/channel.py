@@ -9,7 +9,6 @@ the samples and their times alone, never on how they were cut or in which order 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from fractions import Fraction
 from typing import Any
 
@@ -17,9 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core import filters
+from ml_prediction.core.filtering import Unfiltered, filter_together
+from ml_prediction.core.following import Following
 from ml_prediction.core.grid import (
+    differ,
     index_from,
     index_of,
+    period_ns,
     phase_of,
     samples_in,
     time_of,
@@ -78,13 +81,13 @@ class Channel:
         self._resampling: Phase = resampling
         self._lateness_ns = lateness_ns
         self._pending = Pending()
-        self._following: deque[tuple[int, npt.NDArray[Any]]] = deque()  # each right after the last
-        self._period_ns = 0  # from sample to sample of those
+        self._following = Following()
         self._segment: Segment | None = None
         self._history = History()
         self._floor = -FOREVER  # outputs below were declared settled
         self.born: int | None = None  # first output ever
         self._closed_ns = -FOREVER  # what lies before, and in no segment, stays missing
+        self._unfiltered: Unfiltered | None = None
         self._offsets = Offsets(round(SPANS_KEPT * model_rate))
         self._warned = False
 
@@ -107,8 +110,7 @@ class Channel:
         period_ns
             Nanoseconds from sample to sample, a multiple of 100.
         """
-        self._following.append((start_ns, samples))
-        self._period_ns = period_ns
+        self._following.add(start_ns, samples, period_ns)
 
     def advance(self, target: int, watermark_ns: int) -> int:
         """Settle what can be settled, as far as output ``target`` needs it.
@@ -128,7 +130,8 @@ class Channel:
         if self._pending or not self._following:  # else what follows tells that nothing is over
             self._settle(target, watermark_ns)
         if self._following and not self._pending:
-            if not self._take_following(target):
+            floor = self._floor
+            if self._segment is None or not self._following.join(self._segment, floor, target):
                 self._spill()
             self._settle(target, watermark_ns)
         self._resample()
@@ -143,15 +146,22 @@ class Channel:
 
         Rows are views; the second is left out where there is no filter. None where one is missing.
         """
+        self._filter()
         return self._history.covering(start, stop)
 
     def read(self, start: int, stop: int) -> tuple[Floats, Flags]:
         """Samples as the model is to see them, and their validity; shape (stop - start,)."""
+        self._filter()
         return self._history.read(start, stop, 0)
 
     def read_unfiltered(self, start: int, stop: int) -> tuple[Floats, Flags]:
         """Resampled samples without the model's filter, and their validity."""
         return self._history.read(start, stop, 0 if self._sections is None else 1)
+
+    def take_unfiltered(self) -> Unfiltered | None:
+        """What has to be filtered before the next call, if there is any."""
+        waiting, self._unfiltered = self._unfiltered, None
+        return waiting
 
     def next_data(self, start: int) -> int | None:
         """First index at or after ``start`` that has data or may soon have; None without any."""
@@ -182,45 +192,6 @@ class Channel:
         self._history.release(index)
         self._offsets.release(index)
 
-    # -- the usual case -----------------------------------------------------------------------
-
-    def _take_following(self, target: int) -> bool:
-        """Let the segment grow by what simply continues it, as far as ``target`` needs it.
-
-        What is then left continues it, too. False where that is not so simple.
-        """
-        segment, period_ns = self._segment, self._period_ns
-        if segment is None or segment.settled != segment.end:
-            return False
-        if period_ns * segment.rate.numerator != NANOSECONDS * segment.rate.denominator:
-            return False
-        enough = -FOREVER if self._floor >= target else segment.resampler.end_needed(target)
-        phase_ns = segment.phase * period_ns // 100
-        following, end = self._following, segment.end
-        steady = True
-        fresh = len(segment.fresh)
-        while following:
-            start_ns, samples = following[0]
-            # Nearest to the next index, as index_of() has it.
-            steady = -period_ns <= 2 * (start_ns - phase_ns - end * period_ns) < period_ns
-            if not steady or end >= enough:
-                break
-            segment.fresh.append(samples)
-            end += len(samples)
-            following.popleft()
-        if len(segment.fresh) > fresh:
-            segment.last = float(segment.fresh[-1][-1])
-            segment.end = segment.settled = end
-        return steady
-
-    def _spill(self) -> None:
-        """Let what follows go the general way."""
-        if self._following:
-            rate = Fraction(NANOSECONDS, self._period_ns)
-            for start_ns, samples in self._following:
-                self._pending.add(Piece(start_ns, rate, samples))
-            self._following.clear()
-
     # -- settling -----------------------------------------------------------------------------
 
     def _settle(self, target: int, watermark_ns: int) -> None:
@@ -237,15 +208,15 @@ class Channel:
         if segment is None:
             if self._trim_head(self._closed_ns):
                 return True
-            after_joint = head.start_ns > self._closed_ns + _half_sample(head.rate)
+            after_joint = head.start_ns > self._closed_ns + period_ns(head.rate) // 2
             if after_joint and self._open_ns(watermark_ns) < head.start_ns:
                 return False
             return self._untangle(phase_of(head.start_ns, head.rate)[1]) or self._open_segment()
-        if head.rate != segment.rate:
+        if differ(head.rate, segment.rate):
             joint_ns = time_of(segment.settled, segment.rate, segment.phase)
             if self._trim_head(joint_ns):
                 return True
-            gap_ns = min(_half_sample(head.rate), _half_sample(segment.rate))
+            gap_ns = min(period_ns(head.rate), period_ns(segment.rate)) // 2
             after_joint = head.start_ns > joint_ns + gap_ns
             if after_joint and self._open_ns(watermark_ns) < head.start_ns:
                 return False
@@ -272,9 +243,9 @@ class Channel:
     def _head(self) -> Piece:
         """The earliest piece, on the segment's grid if its header means the same rate."""
         head, segment = self._pending.head, self._segment
-        if segment is not None and head.rate != segment.rate and head.means(segment.rate):
-            return head.at(segment.rate)
-        return head
+        if segment is None or not differ(head.rate, segment.rate) or not head.means(segment.rate):
+            return head
+        return head.at(segment.rate)
 
     def _untangle(self, phase: int) -> bool:
         """Resolve one overlap of the earliest piece; False if there is none."""
@@ -286,7 +257,7 @@ class Channel:
         self.summary.skip("samples", "disagree", overlap.disagreements, self.nslc)
         self.summary.note("slip", overlap.slips, self.nslc)
         length = overlap.duplicates + overlap.disagreements
-        if length > head.rate and 2 * overlap.disagreements > length and not self._warned:
+        if 2 * overlap.disagreements > length > head.rate and not self._warned:
             self._warned = True
             _log.warning(
                 "%s: two sources give different samples for the same time (%d of %d in one "
@@ -301,7 +272,7 @@ class Channel:
         """Drop what of the earliest piece lies before a time that is settled; False if nothing."""
         head = self._pending.head
         ahead_ns = settled_ns - head.start_ns
-        if ahead_ns <= _half_sample(head.rate):
+        if ahead_ns <= period_ns(head.rate) // 2:
             return False
         self._pending.take()
         step = NANOSECONDS * head.rate.denominator
@@ -343,21 +314,21 @@ class Channel:
             segment.settled = index + bad
             self._put_back(good)
         elif len(good):
-            needed = -(-target * segment.rate // self._model_rate) - index
-            part = max(int(needed) + samples_in(1.0, segment.rate), SMALLEST_PART)
-            if len(good) > 2 * part:  # a long piece goes in by parts: memory stays small
-                self._put_back(good.cut(part))
-                good = good.cut(0, part)
+            if len(good) > 2 * SMALLEST_PART:  # a long piece goes in by parts: memory stays small
+                needed = -(-target * segment.rate // self._model_rate) - index
+                part = max(int(needed) + samples_in(1.0, segment.rate), SMALLEST_PART)
+                if len(good) > 2 * part:
+                    self._put_back(good.cut(part))
+                    good = good.cut(0, part)
             samples = np.asarray(good.samples, dtype=np.float64)
-            gap = index - segment.end
-            if gap:
+            if gap := segment.add(index, samples):
                 self.summary.note("slip" if gap == 1 else "short gap", 1, self.nslc)
-                steps = np.arange(1, gap + 1) / (gap + 1)
-                segment.fresh.append(segment.last + (samples[0] - segment.last) * steps)
-            segment.fresh.append(samples)
-            segment.last = float(samples[-1])
-            segment.end = segment.settled = index + len(samples)
         self._put_back(rest)
+
+    def _spill(self) -> None:
+        """Let what follows go the general way."""
+        for piece in self._following.spill():
+            self._pending.add(piece)
 
     def _put_back(self, piece: Piece | None) -> None:
         if piece is not None and len(piece):
@@ -417,11 +388,11 @@ class Channel:
             head = self._head()
             start_ns, rate = head.start_ns, head.rate
         elif self._following:
-            start_ns, rate = self._following[0][0], Fraction(NANOSECONDS, self._period_ns)
+            start_ns, rate = self._following.start_ns, self._following.rate
         else:
             self._close()
             return
-        if rate != segment.rate:
+        if differ(rate, segment.rate):
             over = start_ns > time_of(limit, segment.rate, segment.phase)
         else:
             over = index_of(start_ns, rate, segment.phase) > limit
@@ -433,10 +404,8 @@ class Channel:
         segment = self._segment
         if segment is None:
             return
-        resampler = segment.resampler
-        stop = resampler.first(segment.end)
-        segment.fresh.append(np.full(resampler.after + 1, segment.last))
-        segment.end += resampler.after + 1
+        stop = segment.resampler.first(segment.end)
+        segment.prolong()
         self._resample(stop)
         self._closed_ns = time_of(segment.settled, segment.rate, segment.phase)
         self._segment = None
@@ -448,39 +417,34 @@ class Channel:
         segment = self._segment
         if segment is None or not segment.fresh:
             return
-        resampler = segment.resampler
-        stop = resampler.ready(segment.end) if stop is None else stop
+        stop = segment.resampler.ready(segment.end) if stop is None else stop
         start = segment.next_output
         if stop <= start:
             return
-        samples = np.concatenate([segment.context, *segment.fresh])
-        first = segment.end - len(samples)
-        block = resampler(samples, first, start, stop)
-        keep = max(resampler.first_input(stop) - first, 0)
-        segment.context, segment.fresh = samples[keep:].copy(), []
-        segment.next_output = stop
-        self._store(segment, start, block)
-
-    def _store(self, segment: Segment, start: int, block: Floats) -> None:
+        self._filter()
+        rows = self._history.grow(start, stop - start, 1 if self._sections is None else 2)
+        segment.resample(stop, rows[-1])
         if segment.state is None:  # the segment begins here
             self.born = start if self.born is None else self.born
             self._offsets.begin(start, time_of(0, segment.rate, segment.phase))
             segment.state = _NO_STATE
             if self._sections is not None:
-                segment.state = filters.steady_state(self._sections, float(block[0]))
-        self._offsets.reach(start + len(block))
-        if self._sections is None:
-            self._history.append(start, (block,))
-            return
-        block = np.asarray(block, dtype=np.float64)
-        filtered, segment.state = filters.run(self._sections, block, segment.state)
-        self._history.append(start, (filtered, block))
+                segment.state = filters.steady_state(self._sections, float(rows[-1, 0]))
+        self._offsets.reach(stop)
+        if self._sections is not None:
+            self._unfiltered = Unfiltered(self._sections, segment, rows)
+
+    def _filter(self) -> None:
+        """Filter what waits for it."""
+        if self._unfiltered is not None:
+            filter_together([self])
 
     # -- state --------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""
         self._spill()
+        self._filter()
         segment = self._segment
         return {
             "nslc": list(self.nslc),
@@ -507,8 +471,3 @@ class Channel:
         self.born = state["born"]
         self._offsets.restore(state["spans"])
         self._warned = state["warned"]
-
-
-def _half_sample(rate: Fraction) -> int:
-    """Half a sample in nanoseconds."""
-    return NANOSECONDS * rate.denominator // (2 * rate.numerator)

@@ -110,6 +110,7 @@ class FeatureExtractor:
         self._thresholds = {
             label: value for label, value in thresholds.items() if label in spec.labels
         }
+        self._rows = {label: spec.labels.index(label) for label in self._thresholds}
         self._quality = tuple(quality)
         self._waveforms = waveforms
         self._response = response
@@ -124,12 +125,13 @@ class FeatureExtractor:
     def add(self, chunks: Sequence[Chunk]) -> tuple[list[Pick], list[Detection]]:
         """Take final probabilities; the picks and detections that are complete by them."""
         for chunk in chunks:
-            track = self._tracks.setdefault(chunk.instrument, self._new_track())
-            for label, triggers in track.triggers.items():
-                row = self._spec.labels.index(label)
-                self._sort_in(
-                    chunk.instrument, track, label, triggers.add(chunk.start, chunk.values[row])
-                )
+            track = self._tracks.get(chunk.instrument)
+            if track is None:
+                track = self._tracks[chunk.instrument] = self._new_track()
+            for label, row in self._rows.items():
+                found = track.triggers[label].add(chunk.start, chunk.values[row])
+                if found:
+                    self._sort_in(chunk.instrument, track, label, found)
             track.final = max(track.final, chunk.stop)
         touched = dict.fromkeys(chunk.instrument for chunk in chunks)
         picks = self._complete(list(touched), final=False)

@@ -66,6 +66,7 @@ class Feed:
             len(good) == len(packet)
             and packet.sampling_rate == rate
             and packet.samples.dtype.kind in "iuf"
+            and packet.samples.dtype.itemsize <= 8  # longer ones would be resampled as they are
             and period % (100 * rate.numerator) == 0  # then the grid's times are whole, too
         )
         self.next_ns = good.stop_ns if usual else None

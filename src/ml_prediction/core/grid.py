@@ -60,6 +60,16 @@ def same_rate(header: float, rate: Fraction) -> bool:
     return abs(header - float(rate)) <= RATE_TOLERANCE * float(rate)
 
 
+def differ(one: Fraction, other: Fraction) -> bool:
+    """Whether two rates differ: they are mostly one object, and Python compares those slowly."""
+    return one is not other and one != other
+
+
+def period_ns(rate: Fraction) -> int:
+    """Time from sample to sample in nanoseconds, floored."""
+    return NANOSECONDS * rate.denominator // rate.numerator
+
+
 def phase_of(time_ns: int, rate: Fraction) -> tuple[int, int]:
     """Index and phase (hundredths of a sample) of a segment's first sample.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,19 +31,18 @@ class _Stretch:
         self._values = block
         self._offset = 0  # of the first sample
 
-    def extend(self, rows: Sequence[Floats]) -> None:
-        live, count = self.stop - self.first, len(rows[0])
+    def grow(self, count: int) -> Floats:
+        live = self.stop - self.first
         used, room = self._offset + live, self._values.shape[1]
         if used + count > room:
             old = self._values[:, self._offset : used]
             wanted = live + count
             if not wanted <= room * 3 // 4 <= 3 * wanted:  # else it is worth moving to the front
-                self._values = np.empty((len(rows), wanted * 3 // 2))
+                self._values = np.empty((len(old), wanted * 3 // 2))
             self._values[:, :live] = old
             self._offset, used = 0, live
-        for kept, row in zip(self._values, rows, strict=True):
-            kept[used : used + count] = row
         self.stop += count
+        return self._values[:, used : used + count]
 
     def drop(self, index: int) -> None:
         self._offset += index - self.first
@@ -70,14 +68,16 @@ class History:
         """Index after the last sample; None if there is none."""
         return self._stretches[-1].stop if self._stretches else None
 
-    def append(self, start: int, rows: Sequence[Floats]) -> None:
-        """Put valid samples at index ``start``, not before ``stop``: rows of shape (sample,)."""
-        if not len(rows[0]):
-            return
+    def grow(self, start: int, count: int, rows: int) -> Floats:
+        """Room for valid samples from index ``start`` on, not before ``stop``.
+
+        A view of shape (rows, count), to be written before anything else is asked for.
+        """
         if self._stretches and self._stretches[-1].stop == start:
-            self._stretches[-1].extend(rows)
-        else:
-            self._stretches.append(_Stretch(start, np.array(rows, dtype=np.float64)))
+            return self._stretches[-1].grow(count)
+        block = np.empty((rows, count))
+        self._stretches.append(_Stretch(start, block))
+        return block
 
     def read(self, start: int, stop: int, row: int) -> tuple[Floats, Flags]:
         """Copies of the samples and their validity, each of shape (stop - start,)."""
@@ -94,7 +94,7 @@ class History:
     def covering(self, start: int, stop: int) -> Floats | None:
         """All rows over a range that holds samples throughout; None where one is missing.
 
-        They are views, good until the next :meth:`append`.
+        They are views, good until the next :meth:`grow`.
         """
         for stretch in self._stretches:
             if stretch.first <= start and stop <= stretch.stop:

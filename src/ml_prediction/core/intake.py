@@ -135,6 +135,8 @@ def are_usable(samples: npt.NDArray[np.generic]) -> bool:
     """Whether all of a packet's samples can be used."""
     if samples.dtype.kind in "iub" and samples.dtype.itemsize <= 4:
         return True
+    if samples.dtype.kind == "f":  # NaN is neither below nor above
+        return float(samples.min()) >= -LARGEST and float(samples.max()) <= LARGEST
     return bool(_usable(samples).all())
 
 

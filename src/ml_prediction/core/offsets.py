@@ -36,6 +36,9 @@ class Offsets:
 
     def changes(self, start: int, stop: int) -> list[int]:
         """Indices strictly inside a range at which a segment starts or ends."""
+        if self._spans and self._spans[-1][0] <= start:  # the usual case
+            last = self._spans[-1][1]
+            return [last] if start < last < stop else []
         begin = bisect_right(self._spans, start, key=lambda span: span[1])
         end = bisect_left(self._spans, stop, key=lambda span: span[0])
         edges = {edge for span in self._spans[begin:end] for edge in span[:2]}

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.core.grid import index_of, same_rate, samples_until_slip
+from ml_prediction.core.grid import (
+    differ,
+    index_of,
+    period_ns,
+    same_rate,
+    samples_until_slip,
+)
 from ml_prediction.util.times import NANOSECONDS
 
 Flags = npt.NDArray[np.bool_]
@@ -152,9 +158,9 @@ class Pending:
         if len(self._heap) < 2:
             return None
         head, other = self.head, min(self._heap[1:3])[2]  # a heap's second is a child of its top
-        if other.start_ns >= head.stop_ns + NANOSECONDS // head.rate:
+        if other.start_ns >= head.stop_ns + period_ns(head.rate):
             return None
-        if other.rate != head.rate:
+        if differ(other.rate, head.rate):
             if not other.means(head.rate):
                 return self._trim_other_rate(head, other)
             return self._replace_two(head, other.at(head.rate))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas
 
 SNAPSHOT_VERSION = 3
+TOGETHER = 128  # chunks that features are taken from at once: a fit costs little more for many
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -109,6 +110,8 @@ class Pipeline:
         channels count as expected.
     run_id
         Put on every pick.
+    probabilities
+        Whether results have the probability traces; without them a run is a little faster.
     overlap
         Let the model work on while the caller fetches more packets. What it finds then comes out
         of a later call, at the latest of :meth:`flush`; it is the same. For files, not for live.
@@ -137,6 +140,7 @@ class Pipeline:
         expected: Iterable[NSLC] = (),
         inventory: Inventory | None = None,
         run_id: str = "",
+        probabilities: bool = True,
         overlap: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         **options: Any,
@@ -154,6 +158,7 @@ class Pipeline:
                 raise ConfigurationError(
                     f"Threshold for {label!r}, but the model picks only {', '.join(sorted(known))}."
                 )
+        self._probabilities = probabilities
         self._summaries = [Summary() for _ in models]
         self._watch = Stopwatch(self._summaries[0].seconds, clock)
         channels = _expected(expected, inventory)
@@ -288,17 +293,23 @@ class Pipeline:
     ) -> None:
         """Outputs of one model through the stages after it."""
         watch = self._watch
+        chunks: list[Chunk] = []
         for batch in watch.each("prediction", batches):
             with watch.stage("postprocessing"):
-                chunks = [c for item in batch for c in lane.stacker.add(item, open_end=open_end)]
-            self._extract(lane, chunks, harvest)
+                for item in batch:
+                    chunks += lane.stacker.add(item, open_end=open_end)
+            if len(chunks) >= TOGETHER:
+                self._extract(lane, chunks, harvest)
+                chunks = []
+        self._extract(lane, chunks, harvest)
 
     def _extract(self, lane: Lane, chunks: list[Chunk], harvest: _Harvest) -> None:
         if not chunks:
             return
-        with self._watch.stage("postprocessing"):
-            for chunk in chunks:
-                harvest.fragments += lane.fragments(chunk)
+        if self._probabilities:
+            with self._watch.stage("postprocessing"):
+                for chunk in chunks:
+                    harvest.fragments += lane.fragments(chunk)
         with self._watch.stage("feature extraction"):
             picks, detections = lane.extractor.add(chunks)
             for instrument in {chunk.instrument for chunk in chunks}:

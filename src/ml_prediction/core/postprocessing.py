@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.history import Flags
 from ml_prediction.core.prediction import Output
 from ml_prediction.core.summary import Summary
-from ml_prediction.core.windows import Skipped
+from ml_prediction.core.votes import Votes
+from ml_prediction.core.windows import Skipped, everywhere
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import Instrument
 
 GUARD = 0.5  # seconds inside the data on both sides of a gap
+FEW: Final = 3  # windows on one sample whose outputs float32 can add up to 1e-7
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A final piece of the probability traces of one instrument.
 
     Attributes
@@ -47,18 +49,16 @@ class Chunk:
 
 @dataclass(slots=True)
 class _Track:
-    """Stack of one instrument from sample ``start`` on."""
+    """Stack of one instrument."""
 
     next_index: int  # windows below have reported
-    start: int
     emitted: int
-    stack: Floats  # shape (label, sample)
-    count: npt.NDArray[np.int32]
-    mask: Flags
+    votes: Votes
     ahead: set[int] = field(default_factory=set)  # windows that reported out of turn
     first_valid: int | None = None
     last_valid: int | None = None
     used: bool = False  # some window has been stacked
+    plain_from: int | None = None  # first sample of the plain windows up to next_index
 
 
 class Stacker:
@@ -94,10 +94,14 @@ class Stacker:
         self._labels = len(spec.labels)
         self._length = spec.in_samples
         self._stride = stride
-        self._max = stacking == "max"
-        self._blinding = blinding
         self._horizon = self._length if horizon is None else min(horizon, self._length)
         self._endless = self._horizon == self._length
+        self._low = max(blinding[0], self._length - self._horizon)  # what is used of a window
+        self._high = self._length - blinding[1]
+        self._gapless = stride <= self._high - self._low
+        self._max = stacking == "max"
+        few = self._max or self._length <= (FEW - 1) * stride + 1
+        self._dtype: np.dtype[Any] = np.dtype(np.float32 if few else np.float64)
         self._guard = round(GUARD * spec.sampling_rate)
         self._summary = summary or Summary()
         self._tracks: dict[Instrument, _Track] = {}
@@ -119,32 +123,15 @@ class Stacker:
             track = self._tracks[item.instrument] = self._new_track(item.index)
         start = item.index * self._stride
         chunks = []
-        if start > track.start + len(track.mask) and item.index == track.next_index:
+        if item.index == track.next_index and start > track.votes.stop:
             # beyond a long gap: let go what is held, keep nothing of the gap
             chunks = self._emit(item.instrument, track, start - self._guard, None)
-        if isinstance(item, Output):
-            self._reserve(track, start + self._length)
-            self._merge(track, start, item)
-            self._mark_valid(track, start, item.mask)
-            track.ahead.add(item.index)
-        elif item.mask is not None:
-            self._reserve(track, start + self._length)
-            self._mark_valid(track, start, item.mask)
-            track.ahead.add(item.index)
-        elif item.index <= track.next_index:
-            track.next_index = max(track.next_index, item.stop)
-        else:
-            track.ahead.update(range(item.index, item.stop))
-        while track.next_index in track.ahead:
-            track.ahead.remove(track.next_index)
-            track.next_index += 1
+        self._report(track, start, item)
         # a sample is final once no window that may cover it is missing, and the guard at it is
         known = (track.next_index - 1) * self._stride + self._length
-        first_used = max(self._blinding[0], self._length - self._horizon)
-        final = track.next_index * self._stride + first_used
-        final = min(final, known - self._guard)
+        final = min(track.next_index * self._stride + self._low, known - self._guard)
         if open_end:
-            end = track.start if track.last_valid is None else track.last_valid + 1
+            end = track.votes.start if track.last_valid is None else track.last_valid + 1
             final = min(final, end - self._guard)
         return chunks + self._emit(item.instrument, track, final, None)
 
@@ -157,8 +144,7 @@ class Stacker:
         """Everything that is left; the ends of the data get no guard."""
         chunks = []
         for instrument, track in self._tracks.items():
-            stop = track.start + len(track.mask)
-            chunks += self._emit(instrument, track, stop, track.last_valid)
+            chunks += self._emit(instrument, track, track.votes.stop, track.last_valid)
         self._tracks.clear()
         return chunks
 
@@ -168,6 +154,7 @@ class Stacker:
             {
                 "instrument": list(instrument),
                 "ahead": sorted(track.ahead),
+                **track.votes.snapshot(),
                 **{name: getattr(track, name) for name in _PLAIN},
             }
             for instrument, track in self._tracks.items()
@@ -175,80 +162,97 @@ class Stacker:
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Take over a snapshot's state."""
-        self._tracks = {
-            Instrument(*item["instrument"]): _Track(
-                ahead=set(item["ahead"]), **{name: item[name] for name in _PLAIN}
+        self._tracks = {}
+        for item in state:
+            votes = self._new_votes(item["start"])
+            votes.restore(item)
+            self._tracks[Instrument(*item["instrument"])] = _Track(
+                votes=votes, ahead=set(item["ahead"]), **{name: item[name] for name in _PLAIN}
             )
-            for item in state
-        }
 
     # -----------------------------------------------------------------------------------------
 
     def _new_track(self, index: int) -> _Track:
         start = index * self._stride
-        return _Track(
-            next_index=index,
-            start=start,
-            emitted=start,
-            stack=np.zeros((self._labels, 0)),
-            count=np.zeros(0, dtype=np.int32),
-            mask=np.zeros(0, dtype=np.bool_),
-        )
+        return _Track(next_index=index, emitted=start, votes=self._new_votes(start))
 
-    def _reserve(self, track: _Track, stop: int) -> None:
-        missing = stop - track.start - len(track.mask)
-        if missing > 0:
-            track.stack = np.pad(track.stack, ((0, 0), (0, missing)))
-            track.count = np.pad(track.count, (0, missing))
-            track.mask = np.pad(track.mask, (0, missing))
+    def _new_votes(self, start: int) -> Votes:
+        return Votes(self._labels, start, dtype=self._dtype, highest=self._max)
 
-    def _merge(self, track: _Track, start: int, item: Output) -> None:
-        low = max(self._blinding[0], self._length - self._horizon)
-        high = self._length - self._blinding[1]
-        low = max(low, track.emitted - start)
+    def _report(self, track: _Track, start: int, item: Output | Skipped) -> None:
+        """Let one report, or that of skipped windows, into the stack."""
+        plain = False
+        if item.mask is not None:
+            if isinstance(item, Output):
+                plain = self._is_plain(item)
+                self._merge(track, start, item, plain)
+            track.votes.mark(start, item.mask)
+            self._mark_ends(track, start, item.mask)
+        if item.index != track.next_index or track.ahead:
+            plain = False  # somebody is out of turn
+        if not plain:
+            track.plain_from = None
+        elif track.plain_from is None:
+            track.plain_from = start + self._low
+        self._pass_on(track, item)
+
+    def _is_plain(self, item: Output) -> bool:
+        """Whether all of a window was recorded, and the model gave numbers only."""
+        outputs = item.probabilities
+        # a sum of squares is no number only where one of them is none
+        return item.mask is everywhere(self._length) and not math.isnan(np.vdot(outputs, outputs))
+
+    def _pass_on(self, track: _Track, item: Output | Skipped) -> None:
+        """Note which windows have reported."""
+        stop = item.stop if isinstance(item, Skipped) else item.index + 1
+        if item.index <= track.next_index:
+            track.next_index = max(track.next_index, stop)
+        else:
+            track.ahead.update(range(item.index, stop))
+        while track.next_index in track.ahead:
+            track.ahead.remove(track.next_index)
+            track.next_index += 1
+
+    def _merge(self, track: _Track, start: int, item: Output, plain: bool) -> None:
+        low, high = max(self._low, track.emitted - start), self._high
         if low >= high:
             return
-        here = slice(start - track.start + low, start - track.start + high)
-        new = item.probabilities[:, low:high].astype(np.float64)
-        known = ~np.isnan(new).any(axis=0)
-        use = item.mask[low:high] & known
-        lost = int((item.mask[low:high] & ~known).sum())
-        self._summary.skip("probabilities", "model gave no number", lost, item.instrument)
-        old, seen = track.stack[:, here], track.count[here]
-        highest = np.where(seen > 0, np.maximum(old, new), new)
-        merged = highest if self._max else old + new
-        track.stack[:, here] = np.where(use, merged, old)
-        track.count[here] = seen + use
-
-    def _mark_valid(self, track: _Track, start: int, mask: Flags) -> None:
-        low = max(track.start - start, 0)
-        here = slice(start - track.start + low, start - track.start + len(mask))
-        track.mask[here] |= mask[low:]
-        if not mask.any():
+        new = item.probabilities[:, low:high]
+        if plain:
+            track.votes.add(start + low, new)
             return
-        last = start + len(mask) - 1 - int(mask[::-1].argmax())
+        known = ~np.isnan(new).any(axis=0)
+        recorded = item.mask[low:high]
+        track.votes.add(start + low, new, recorded & known)
+        lost = int((recorded & ~known).sum())
+        self._summary.skip("probabilities", "model gave no number", lost, item.instrument)
+
+    def _mark_ends(self, track: _Track, start: int, mask: Flags) -> None:
+        """Note where the data begin and end so far."""
+        if mask is everywhere(self._length):
+            first, last = start, start + self._length - 1
+        elif mask.any():
+            first = start + int(mask.argmax())
+            last = start + len(mask) - 1 - int(mask[::-1].argmax())
+        else:
+            return
         track.last_valid = last if track.last_valid is None else max(track.last_valid, last)
         if track.first_valid is None:
-            track.first_valid = start + int(mask.argmax())
+            track.first_valid = first
 
     def _emit(
         self, instrument: Instrument, track: _Track, stop: int, last_valid: int | None
     ) -> list[Chunk]:
         """Hand out samples up to ``stop``. ``last_valid`` is set where the data end."""
-        begin, end = track.emitted, min(stop, track.start + len(track.mask))
+        begin, end = track.emitted, min(stop, track.votes.stop)
         chunks = []
         if end > begin:
-            here = slice(begin - track.start, end - track.start)
-            count = track.count[here]
-            values = np.full((self._labels, end - begin), np.nan, dtype=np.float32)
-            some = count > 0
-            divisor = 1 if self._max else count[some]
-            values[:, some] = track.stack[:, here][:, some] / divisor
-            valid = track.mask[here].copy()
-            guarded = self._guarded(track, begin, end, last_valid)
-            values[:, guarded | ~valid] = np.nan
-            self._count(instrument, track, valid, guarded, some)
-            if valid.any() or track.first_valid is not None:
+            if last_valid is None and self._is_whole(track, begin):
+                values, valid = track.votes.result(begin, end), everywhere(end - begin)
+                track.used = True
+            else:
+                values, valid = self._sift(instrument, track, begin, end, last_valid)
+            if track.first_valid is not None or valid.any():
                 chunks.append(Chunk(instrument, begin, values, valid))
         if stop > max(begin, end) and track.first_valid is not None:
             # nothing is known up to here: what waits for later samples need not wait for them
@@ -256,27 +260,36 @@ class Stacker:
             chunks.append(Chunk(instrument, stop, empty, np.zeros(0, dtype=np.bool_)))
         if stop > begin:
             track.emitted = stop
-            drop = min(stop - self._guard - track.start, len(track.mask))
-            if drop > 0:
-                track.stack = track.stack[:, drop:].copy()
-                track.count = track.count[drop:].copy()
-                track.mask = track.mask[drop:].copy()
-                track.start += drop
-            if not len(track.mask):
-                track.start = stop - self._guard
+            track.votes.drop(stop - self._guard)
         return chunks
+
+    def _is_whole(self, track: _Track, begin: int) -> bool:
+        """Whether what is final from ``begin`` on has votes throughout, and no guard."""
+        plain_from = track.plain_from
+        return self._gapless and plain_from is not None and plain_from <= begin - self._guard
+
+    def _sift(
+        self, instrument: Instrument, track: _Track, begin: int, end: int, last_valid: int | None
+    ) -> tuple[npt.NDArray[np.float32], Flags]:
+        """Probabilities where there are any, and where there are data."""
+        valid = track.votes.mask(begin, end).copy()
+        guarded = self._guarded(track, begin, end, last_valid)
+        some = track.votes.counts(begin, end) > 0
+        values = track.votes.result(begin, end, some & ~guarded & valid)
+        self._count(instrument, track, valid, guarded, some)
+        return values, valid
 
     def _guarded(self, track: _Track, begin: int, end: int, last_valid: int | None) -> Flags:
         """Samples within the guard of a missing one; the ends of the input don't count."""
         guard = self._guard
-        low, high = begin - guard, end + guard
-        missing = np.ones(high - low, dtype=np.bool_)
-        a, b = max(low, track.start), min(high, track.start + len(track.mask))
-        if a < b:
-            missing[a - low : b - low] = ~track.mask[a - track.start : b - track.start]
         first = track.first_valid
         if first is None:
             return np.zeros(end - begin, dtype=np.bool_)
+        low, high = begin - guard, end + guard
+        missing = np.ones(high - low, dtype=np.bool_)
+        a, b = max(low, track.votes.start), min(high, track.votes.stop)
+        if a < b:
+            missing[a - low : b - low] = ~track.votes.mask(a, b)
         missing[: max(first - low, 0)] = False
         if last_valid is not None:
             missing[max(last_valid + 1 - low, 0) :] = False
@@ -296,7 +309,4 @@ class Stacker:
         track.used = track.used or bool(some.any())
 
 
-_PLAIN = (
-    *("next_index", "start", "emitted", "stack", "count", "mask"),
-    *("first_valid", "last_valid", "used"),
-)
+_PLAIN = ("next_index", "emitted", "first_valid", "last_valid", "used")

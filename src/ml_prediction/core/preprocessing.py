@@ -13,6 +13,7 @@ from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.components import Orientation
 from ml_prediction.core.feed import Feed
+from ml_prediction.core.filtering import filter_together
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Recording
 from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
@@ -42,6 +43,7 @@ class _Station:
     due_ns: int = -FOREVER  # no window can close before the watermark is here
     kept_from: int = -FOREVER
     complete: int = 0  # channels with which nothing was missing
+    usual: tuple[Channel, ...] = ()  # one for each component, where that is all there is
 
 
 class Preprocessor:
@@ -98,6 +100,7 @@ class Preprocessor:
         self._explain = Once()
         self._stations: dict[Instrument, _Station] = {}
         self._feeds: dict[NSLC, Feed] = {}
+        self._priority = _by_priority(spec.components)
         self._roles = ChannelRoles(spec.components, expected, dips or {})
         self._builder = WindowBuilder(
             spec, stride, one_component, response, self.summary, self._explain
@@ -137,7 +140,9 @@ class Preprocessor:
                 newest = self._take(packet, late)
                 feed = self._feeds.get(packet.nslc)
             if newest is not None and feed is not None:
-                marks[feed.instrument] = max(newest, marks.get(feed.instrument, newest))
+                instrument = feed.instrument
+                if newest > marks.get(instrument, -FOREVER):
+                    marks[instrument] = newest
         self.summary.packets += count
         self.summary.samples += samples
         due = []
@@ -188,7 +193,7 @@ class Preprocessor:
 
     def offset_ns(self, instrument: Instrument, index: int) -> int:
         """Sub-sample offset from the grid, of the first present of Z, N and E."""
-        for component in _by_priority(self.spec.components):
+        for component in self._priority:
             for channel in self._channels(instrument, component, index + 1):
                 offset = channel.offset_ns(index)
                 if offset is not None:
@@ -214,27 +219,19 @@ class Preprocessor:
     def _take(self, packet: Packet, late: list[Packet]) -> int | None:
         """Buffer one packet; the time of its last accepted sample, or None."""
         summary, nslc = self.summary, packet.nslc
-        station = self._stations.get(nslc.instrument)
         rate = check(packet, self.spec.components, self.spec.sampling_rate)
         if isinstance(rate, Refusal):
             self._refuse(packet, rate)
             return None
-        placed = self._roles.place(nslc, frozenset(station.channels if station else ()))
-        if isinstance(placed, Refusal):
-            self._refuse(packet, placed)
+        feed = self._feeds.get(nslc) or self._admit(packet)
+        if feed is None:
             return None
-        if placed.assumed and nslc.instrument not in self._assumed:
-            self._assumed.add(nslc.instrument)
-            summary.note("orientation assumed", 1, nslc.instrument)
-        station = self._stations.setdefault(nslc.instrument, _Station())
-        if nslc.channel not in station.channels:
-            self._meet(nslc, station)
         newest = None
         unused = len(packet)
+        limit_ns = self._stations[feed.instrument].watermark_ns - self._lateness_ns
+        accepted = feed.accepted
         for piece in usable_pieces(packet, rate):
             unused -= len(piece)
-            limit_ns = station.watermark_ns - self._lateness_ns
-            accepted = station.accepted[nslc.channel]
             good, too_late, duplicates = split_late(piece, limit_ns, accepted, nslc)
             summary.skip("samples", "late", sum(map(len, too_late)), nslc)
             summary.skip("samples", "duplicate", duplicates, nslc)
@@ -242,14 +239,33 @@ class Preprocessor:
             if len(good):
                 half_ns = (good.sample_ns(1) - good.start_ns) // 2
                 accepted.add(good.start_ns, good.stop_ns, half_ns)
-                station.channels[nslc.channel].add(good)
+                feed.channel.add(good)
                 newest = max(newest or -FOREVER, good.sample_ns(len(good) - 1))
                 if accepted.stop_ns == good.stop_ns:
-                    self._feeds[nslc].expect(packet, rate, good)
+                    feed.expect(packet, rate, good)
         for what, count in left_out(packet) if unused else ():
             self._explain(nslc, what.reason, f"{nslc}: {what.explanation}.")
             summary.skip("samples", what.reason, count, nslc)
         return newest
+
+    def _admit(self, packet: Packet) -> Feed | None:
+        """Make room for a new packet's channel, if it has a place."""
+        nslc = packet.nslc
+        station = self._stations.get(nslc.instrument, _Station())
+        placed = self._roles.place(nslc, frozenset(station.channels))
+        if isinstance(placed, Refusal):
+            self._refuse(packet, placed)
+            return None
+        self._stations[nslc.instrument] = station
+        self._meet(nslc, station)
+        self._note_assumed(nslc.instrument, placed)
+        return self._feeds[nslc]
+
+    def _note_assumed(self, instrument: Instrument, orientation: Orientation) -> None:
+        """Count an instrument of which the vertical had to be guessed."""
+        if orientation.assumed and instrument not in self._assumed:
+            self._assumed.add(instrument)
+            self.summary.note("orientation assumed", 1, instrument)
 
     def _meet(self, nslc: NSLC, station: _Station) -> None:
         """Make room for a channel that is new."""
@@ -326,9 +342,14 @@ class Preprocessor:
             front = self._advance(instrument, station, stop)
             if front < stop:
                 return
-            first = self._next_data(station, start)
+            window: RawWindow | Skipped | None = None
+            if usual := self._usual(instrument, station, stop):
+                window = self._builder.whole(instrument, index, usual)
+            first = start if window else self._next_data(station, start)
             if first is not None and first < stop:
-                yield self._builder.build(instrument, index, *self._oriented(instrument, stop))
+                yield window or self._builder.build(
+                    instrument, index, *self._oriented(instrument, stop)
+                )
                 station.next_index = index + 1
             else:  # nothing in this window: go on to where there is something
                 settled = (front - self._length) // self._stride + 1
@@ -340,6 +361,16 @@ class Preprocessor:
                 yield Skipped(instrument, self.spec.id, index, station.next_index, "no data")
             self._forget(station)
 
+    def _usual(self, instrument: Instrument, station: _Station, stop: int) -> tuple[Channel, ...]:
+        """The channels of an instrument in the model's order, if each component has just one."""
+        if len(station.usual) != len(station.channels):  # nobody is born twice: it stays so
+            born, orientation = self._oriented(instrument, stop)
+            slots = [orientation.slots.get(letter, ()) for letter in self.spec.components]
+            codes = [slot[0] for slot in slots if len(slot) == 1]
+            alone = len(codes) == len(slots) and set(codes) == set(born) == set(station.channels)
+            station.usual = tuple(born[code] for code in codes) if alone else ()
+        return station.usual
+
     def _advance(self, instrument: Instrument, station: _Station, target: int) -> int:
         """Settle every channel up to an index; the front of the slowest."""
         front = FOREVER
@@ -348,6 +379,7 @@ class Preprocessor:
             front = index_from(station.watermark_ns - waited_ns, self._rate)
         for channel in station.channels.values():
             front = min(front, channel.advance(target, station.watermark_ns))
+        filter_together(station.channels.values())
         return front
 
     def _waits(self, instrument: Instrument, station: _Station) -> bool:
@@ -420,6 +452,9 @@ class Preprocessor:
                 self._meet(nslc, station)
                 station.channels[nslc.channel].restore(saved)
                 station.accepted[nslc.channel].restore(item["accepted"][nslc.channel])
+            if station.channels:
+                codes = frozenset(station.channels)
+                self._note_assumed(nslc.instrument, self._roles.orient(nslc.instrument, codes))
             station.watermark_ns = item["watermark_ns"]
             station.next_index = item["next_index"]
             station.due_ns = item["due_ns"]

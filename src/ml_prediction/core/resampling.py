@@ -52,6 +52,11 @@ class Resampler:
     after: int
     taps: Floats
 
+    @property
+    def copies(self) -> bool:
+        """Whether the outputs are the input samples."""
+        return self.up == self.down
+
     def first(self, index: int) -> int:
         """First output at or after the input sample ``index``."""
         return -(-index * self.up // self.down)
@@ -77,7 +82,7 @@ class Resampler:
             Input, shape (sample,); ``samples[0]`` has the index ``first``. It must hold all
             that the outputs need.
         """
-        if self.up == self.down == 1:
+        if self.copies:
             return samples[start - first : stop - first]
         count = stop - start
         result = np.zeros(count)

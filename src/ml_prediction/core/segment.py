@@ -65,6 +65,37 @@ class Segment:
         """Time of the next grid point, without the phase; floored."""
         return self.end * NANOSECONDS * self.rate.denominator // self.rate.numerator
 
+    def add(self, index: int, samples: Floats) -> int:
+        """Go on with samples from an index on, over a short gap; the length of the gap."""
+        gap = index - self.end
+        if gap:
+            steps = np.arange(1, gap + 1) / (gap + 1)
+            self.fresh.append(self.last + (samples[0] - self.last) * steps)
+        self.fresh.append(samples)
+        self.last = float(samples[-1])
+        self.end = self.settled = index + len(samples)
+        return gap
+
+    def prolong(self) -> None:
+        """Go on with the last value, as far as the last outputs need it."""
+        count = self.resampler.after + 1
+        self.fresh.append(np.full(count, self.last))
+        self.end += count
+
+    def resample(self, stop: int, out: Floats) -> None:
+        """The next outputs up to ``stop`` (exclusive), which must be ready, into ``out``."""
+        resampler, start = self.resampler, self.next_output
+        self.next_output = stop
+        if resampler.copies and sum(map(len, self.fresh)) == stop - start:
+            np.concatenate(self.fresh, out=out)  # the usual case: all of it, as it came
+            self.fresh = []
+            return
+        samples = np.concatenate([self.context, *self.fresh])
+        first = self.end - len(samples)
+        out[:] = resampler(samples, first, start, stop)
+        keep = max(resampler.first_input(stop) - first, 0)
+        self.context, self.fresh = samples[keep:].copy(), []
+
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""
         state = {name: getattr(self, name) for name in _PLAIN}

@@ -49,6 +49,8 @@ class Fragment:
 
 def data_runs(chunk: Chunk) -> list[tuple[int, int]]:
     """Stretches (start, stop) of a chunk in which there are data; between them are gaps."""
+    if chunk.valid.all() and len(chunk.valid):
+        return [(chunk.start, chunk.stop)]
     return [(chunk.start + a, chunk.start + b) for a, b in runs(chunk.valid)]
 
 

@@ -83,6 +83,9 @@ class TriggerTrack:
         elif start > self._start + len(self._values):
             found = self.finish()
             self._start = self.scan = start
+        if self._is_quiet(values):
+            self._pass_over(start, values)
+            return found
         self._values = np.concatenate([self._values, values])
         return found + self._scan(final=False)
 
@@ -106,6 +109,19 @@ class TriggerTrack:
         """Take over a snapshot's state."""
         self._start, self._values = state["start"], state["values"]
         self.scan, self._muted = state["scan"], state["muted"]
+
+    def _is_quiet(self, values: npt.NDArray[np.float32]) -> bool:
+        """Whether no trigger is open and these begin none; False where some are unknown."""
+        idle = self.scan == self._start + len(self._values) and not self._muted
+        return idle and len(values) > 0 and bool(np.maximum.reduce(values) < self._on)
+
+    def _pass_over(self, start: int, values: npt.NDArray[np.float32]) -> None:
+        """Go on to the end of quiet values, and keep what a coming trigger takes along."""
+        self.scan = start + len(values)
+        if len(values) < self._context:
+            values = np.concatenate([self._values, values])
+        self._values = values[-self._context :].copy()
+        self._start = self.scan - len(self._values)
 
     def _scan(self, final: bool) -> list[Trigger]:
         found: list[Trigger] = []

@@ -24,7 +24,10 @@ from ml_prediction.util.codes import Instrument
 
 @dataclass(frozen=True, slots=True)
 class RawWindow:
-    """A window before normalisation: ``data`` and ``mask`` of shape (component, sample)."""
+    """A window before normalisation: ``data`` and ``mask`` of shape (component, sample).
+
+    The builder may use the memory of ``data`` again for the next window.
+    """
 
     instrument: Instrument
     index: int
@@ -66,6 +69,31 @@ class WindowBuilder:
         self._response = response
         self._summary = summary
         self._explain = explain
+        self._room = np.empty((len(spec.components), spec.in_samples))  # fresh memory is slow
+
+    def whole(
+        self, instrument: Instrument, index: int, channels: Sequence[Channel]
+    ) -> RawWindow | None:
+        """The usual window: every component is all there, and none is flat; else None.
+
+        Parameters
+        ----------
+        instrument, index
+            Which one.
+        channels
+            One for each component of the model.
+        """
+        if self._response is not None:
+            return None
+        start, stop = index * self._stride, index * self._stride + self._spec.in_samples
+        data = self._room
+        for row, channel in enumerate(channels):
+            block = channel.covering(start, stop)
+            if block is None or is_flat(block[-1]):
+                return None
+            data[row] = block[0]
+        self._summary.windows += 1
+        return RawWindow(instrument, index, data, everywhere(*data.shape))
 
     def build(
         self,
@@ -94,10 +122,6 @@ class WindowBuilder:
         for code in orientation.unused:
             if code in channels and channels[code].read_unfiltered(start, stop)[1].any():
                 self._leave_out(channels[code], "another has its component")
-        whole = self._whole(slots, start, stop)
-        if whole is not None:
-            self._summary.windows += 1
-            return RawWindow(instrument, index, whole, everywhere(*whole.shape))
         parts = [self._part(some, start, stop) for some in slots]
         made = assemble(parts, spec.components, spec.in_samples, self._one_component)
         for row in made.flat if made.reason in {None, "flat"} else ():
@@ -112,20 +136,6 @@ class WindowBuilder:
             self._leave_out(slots[row][0], "too few samples")
         self._summary.windows += 1
         return RawWindow(instrument, index, made.data, made.mask)
-
-    def _whole(self, slots: Sequence[Sequence[Channel]], start: int, stop: int) -> Floats | None:
-        """The usual window: one channel for each component, all there, none flat; else None."""
-        if self._response is not None:
-            return None
-        data = np.empty((len(slots), stop - start))
-        for row, channels in enumerate(slots):
-            if len(channels) != 1:
-                return None
-            block = channels[0].covering(start, stop)
-            if block is None or is_flat(block[-1]):
-                return None
-            data[row] = block[0]
-        return data
 
     def _part(self, channels: Sequence[Channel], start: int, stop: int) -> Component | None:
         """One component: of several channels the one that has most of the window."""

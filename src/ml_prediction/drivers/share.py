@@ -107,6 +107,7 @@ def run_share(
         expected=source.channels,
         inventory=share.inventory,
         run_id=share.run_id,
+        probabilities=share.config.plot or "mseed" in share.config.formats,
         overlap=True,
     )
     own = Summary()  # the driver's times

@@ -29,15 +29,6 @@ class Extent:
     end_ns: int
     samples: int
 
-    def joined(self, other: Extent) -> Extent:
-        """Both extents of a channel as one."""
-        return Extent(
-            self.nslc,
-            min(self.start_ns, other.start_ns),
-            max(self.end_ns, other.end_ns),
-            self.samples + other.samples,
-        )
-
     def samples_within(self, span: tuple[int, int]) -> int:
         """About how many samples lie within a span of time."""
         length = self.end_ns - self.start_ns

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Generator, Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from pymseed import MiniSEEDError, MS3Record, sourceid2nslc
+import numpy as np
+from pymseed import MiniSEEDError, MS3Record
 from pymseed.clib import clibmseed
 from pymseed.logging import get_error_messages
 
-from ml_prediction.core.joining import join
+from ml_prediction.core.joining import JOIN_TOLERANCE_NS, join
 from ml_prediction.core.packets import Packet
+from ml_prediction.sources import libmseed
 from ml_prediction.sources.problems import Report
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
@@ -118,21 +119,13 @@ def _scan(
     whole = memoryview(buffer)
     while offset < len(buffer):
         try:
-            for record in MS3Record.from_buffer(whole[offset:], validate_crc=False):
+            for record in libmseed.records(whole[offset:], libmseed.HEADERS):
                 length = record.reclen
                 # A record without blockette 1000 ends where the next one starts, which
                 # can't be known at the end of a buffer.
                 if not final and offset > 0 and offset + length >= len(buffer):
                     return offset
-                yield Header(
-                    channel_of(record.sourceid),
-                    record.starttime,
-                    record.samprate,
-                    record.samplecnt,
-                    record.encoding == clibmseed.DE_TEXT,
-                    base + offset,
-                    length,
-                )
+                yield header_of(record, base + offset)
                 offset += length
             return offset
         except MiniSEEDError as error:
@@ -172,16 +165,23 @@ def _overlapping(buffer: bytes, start: int) -> Iterator[int]:
         start = match.start() + 1
 
 
-@lru_cache(maxsize=100_000)
-def channel_of(sourceid: str) -> NSLC:
-    """Channel of an FDSN source identifier.
+def header_of(record: Any, offset: int) -> Header:
+    """Header of a record of libmseed's.
 
     Raises
     ------
     ValueError
-        If it is not one.
+        If its codes are no text.
     """
-    return NSLC.clean(*sourceid2nslc(sourceid))
+    return Header(
+        libmseed.channel(record),
+        record.starttime,
+        libmseed.rate(record),
+        record.samplecnt,
+        record.encoding == clibmseed.DE_TEXT,
+        offset,
+        record.reclen,
+    )
 
 
 def unusable(header: Header) -> str | None:
@@ -204,7 +204,7 @@ def wanted_headers(path: Path, selection: Selection, report: Report) -> Iterator
         if reason is not None:
             where = f"{path}: {reason} of {header.nslc} at byte {header.offset}"
             report(reason, f"{where}; not used. {_ADVICE[reason]}", 1, "record")
-        elif selection.overlaps(header.start_ns, header.end_ns):
+        elif selection.all_times or selection.overlaps(header.start_ns, header.end_ns):
             yield header
 
 
@@ -239,23 +239,54 @@ def decode(path: Path, block: Block, report: Report) -> list[Packet]:
         handle.seek(block.offset)
         raw = handle.read(block.length)
     packets = _decode_fast(raw)
-    if packets is None:
-        packets = _decode_one_by_one(raw, block, path, report)
-    return join(packets)
+    return join(_decode_one_by_one(raw, block, path, report)) if packets is None else packets
+
+
+class _Run:
+    """Contiguous records of one channel."""
+
+    __slots__ = ("dtype", "next_ns", "nslc", "parts", "rate", "start_ns", "total")
+
+    def __init__(self, nslc: NSLC, start_ns: int, rate: float, dtype: np.dtype[Any]) -> None:
+        self.nslc, self.start_ns, self.rate, self.dtype = nslc, start_ns, rate, dtype
+        self.parts: list[bytes] = []
+        self.total = 0
+        self.next_ns = start_ns
+
+    def add(self, samples: bytes, count: int) -> None:
+        self.parts.append(samples)
+        self.total += count
+        self.next_ns = self.start_ns + round(self.total * NANOSECONDS / self.rate)
+
+    def packet(self) -> Packet:
+        samples = np.frombuffer(bytearray().join(self.parts), dtype=self.dtype)
+        return Packet(self.nslc, self.start_ns, self.rate, samples)
 
 
 def _decode_fast(raw: bytes) -> list[Packet] | None:
-    """All records, or None if there is anything to complain about."""
-    packets = []
+    """All records, joined as by `join`; None if there is anything to complain about."""
+    runs: list[_Run] = []
+    latest: dict[NSLC, _Run] = {}
     try:
-        for record in MS3Record.from_buffer(raw, unpack_data=True):
-            if record.numsamples != record.samplecnt:
+        for record in libmseed.records(raw, libmseed.SAMPLES):
+            nslc, rate = libmseed.channel(record), libmseed.rate(record)
+            count, dtype = record.numsamples, libmseed.sample_type(record)
+            if dtype is None or not 0 < count == record.samplecnt or not 0 < rate < math.inf:
                 return None
-            packets.append(_packet(record))
+            run = latest.get(nslc)
+            if (
+                run is None
+                or run.rate != rate
+                or run.dtype != dtype
+                or abs(record.starttime - run.next_ns) > JOIN_TOLERANCE_NS
+            ):
+                run = latest[nslc] = _Run(nslc, record.starttime, rate, dtype)
+                runs.append(run)
+            run.add(libmseed.sample_bytes(record, dtype.itemsize), count)
     except (MiniSEEDError, ValueError):
         return None
     # libmseed logs a failed Steim integrity check but returns the samples all the same.
-    return None if get_error_messages() else packets
+    return None if get_error_messages() else [run.packet() for run in runs]
 
 
 def _decode_one_by_one(raw: bytes, block: Block, path: Path, report: Report) -> list[Packet]:
@@ -285,4 +316,5 @@ def _decode_one_by_one(raw: bytes, block: Block, path: Path, report: Report) -> 
 
 def _packet(record: MS3Record) -> Packet:
     samples = record.np_datasamples.copy()  # libmseed reuses its buffer
-    return Packet(channel_of(record.sourceid), record.starttime, record.samprate, samples)
+    nslc = libmseed.channel_of(record.sourceid)
+    return Packet(nslc, record.starttime, record.samprate, samples)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from obspy import Stream, Trace
-from pymseed import MiniSEEDError, MS3Record
-from pymseed.clib import clibmseed
+from pymseed import MiniSEEDError
 
 from ml_prediction.core.packets import Packet, packets_from_trace
-from ml_prediction.sources import foreign, miniseed
+from ml_prediction.sources import foreign, libmseed, miniseed
 from ml_prediction.sources.file_info import Extent, FileInfo
 from ml_prediction.sources.inputs import InputFile, SdsName
 from ml_prediction.sources.problems import Problem, ProblemLedger, Report
@@ -153,11 +152,11 @@ def _scan_miniseed(file: InputFile, selection: Selection, report: Report) -> Fil
         probed = _probe(file.path, file.sds, selection)
         if probed is not None:
             return probed
-    extents = (
-        Extent(header.nslc, header.start_ns, header.end_ns, header.samples)
+    parts = (
+        (header.nslc, header.start_ns, header.end_ns, header.samples)
         for header in miniseed.wanted_headers(file.path, selection, report)
     )
-    return _summarise(file.path, MINISEED, extents)
+    return _summarise(file.path, MINISEED, parts)
 
 
 def _scan_foreign(
@@ -169,11 +168,11 @@ def _scan_foreign(
         reason, text = not_read(path, name, error)
         ledger.add(Problem(path, reason, text, 1))
         return None
-    extents = (
-        Extent(_channel(trace), *_limits(trace), int(trace.stats.npts))
+    parts = (
+        (_channel(trace), *_limits(trace), int(trace.stats.npts))
         for trace in _usable(stream, path, selection, ledger.reporter(path))
     )
-    wanted = (e for e in extents if selection.overlaps(e.start_ns, e.end_ns))
+    wanted = (part for part in parts if selection.overlaps(part[1], part[2]))
     return _summarise(path, name, wanted)
 
 
@@ -186,15 +185,25 @@ def _read_headers(path: Path, name: str) -> Stream:
     return foreign.read(path, name)
 
 
-def _summarise(path: Path, name: str, extents: Iterable[Extent]) -> FileInfo | None:
-    channels: dict[NSLC, Extent] = {}
-    for extent in extents:
-        known = channels.get(extent.nslc)
-        channels[extent.nslc] = extent if known is None else known.joined(extent)
+def _summarise(
+    path: Path, name: str, parts: Iterable[tuple[NSLC, int, int, int]]
+) -> FileInfo | None:
+    """What is known of a file, from the channel, first and last time and samples of its parts."""
+    channels: dict[NSLC, list[int]] = {}
+    for nslc, start_ns, end_ns, samples in parts:
+        known = channels.get(nslc)
+        if known is None:
+            channels[nslc] = [start_ns, end_ns, samples]
+            continue
+        if start_ns < known[0]:
+            known[0] = start_ns
+        if end_ns > known[1]:
+            known[1] = end_ns
+        known[2] += samples
     if not channels:
         return None
-    open_ns = min(extent.start_ns for extent in channels.values())
-    return FileInfo(path, name, tuple(channels.values()), open_ns)
+    extents = tuple(Extent(nslc, *known) for nslc, known in channels.items())
+    return FileInfo(path, name, extents, min(extent.start_ns for extent in extents))
 
 
 def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
@@ -225,15 +234,7 @@ def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
 
 def _parse(raw: bytes) -> miniseed.Header | None:
     try:
-        record = MS3Record.parse(raw, validate_crc=False)
-        return miniseed.Header(
-            miniseed.channel_of(record.sourceid),
-            record.starttime,
-            record.samprate,
-            record.samplecnt,
-            record.encoding == clibmseed.DE_TEXT,
-            0,
-            record.reclen,
-        )
+        found = libmseed.records(raw, libmseed.HEADERS_OF_PART)
+        return next((miniseed.header_of(record, 0) for record in found), None)
     except (MiniSEEDError, ValueError):
         return None

@@ -43,6 +43,7 @@ class Selection:
             raise ConfigurationError("The end time lies before the start time: swap them.")
         self.start_ns = start_ns
         self.end_ns = end_ns
+        self.all_times = start_ns is None and end_ns is None
         self._only: frozenset[NSLC] | None = None
         self._wanted: dict[NSLC, bool] = {}
 

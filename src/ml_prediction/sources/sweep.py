@@ -19,9 +19,10 @@ from itertools import count
 from pathlib import Path
 
 from ml_prediction.core.joining import join
-from ml_prediction.core.packets import Packet, samples_before
+from ml_prediction.core.packets import Packet
 from ml_prediction.sources import foreign, miniseed
 from ml_prediction.sources.file_info import FileInfo
+from ml_prediction.sources.pieces import Pieces
 from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.sources.scan import MINISEED, not_read, read_foreign
 from ml_prediction.sources.selection import Selection
@@ -57,7 +58,7 @@ class Sweep:
         self._files = [(info.open_ns, next(self._serial), info) for info in files]
         heapq.heapify(self._files)
         self._blocks: list[tuple[int, int, Path, miniseed.Block]] = []
-        self._waiting: list[tuple[int, int, Packet, int]] = []
+        self._waiting: list[tuple[int, int, Pieces]] = []
 
     def batches(self) -> Iterator[list[Packet]]:
         """Batches in time order, none empty; empty time is skipped."""
@@ -73,7 +74,8 @@ class Sweep:
                 self._decode(path, block)
             ready = self._take(end_ns)
             if ready:
-                yield join(ready)
+                once = len({packet.nslc for packet in ready}) == len(ready)
+                yield ready if once else join(ready)
 
     def _open(self, info: FileInfo) -> None:
         self._ledger.restart(info.path)
@@ -84,7 +86,8 @@ class Sweep:
                     entry = (block.start_ns, next(self._serial), info.path, block)
                     heapq.heappush(self._blocks, entry)
             else:
-                self._wait(read_foreign(info, self._selection, report))
+                # a view would keep the whole file in memory
+                self._wait(read_foreign(info, self._selection, report), copies=True)
         except foreign.READ_ERRORS as error:
             if info.tells:
                 reason, text = not_read(info.path, info.format, error)
@@ -98,30 +101,26 @@ class Sweep:
             text = f"{path}: {block.length} bytes can't be read any more ({error}); not used."
             report("unreadable", f"{text} Check the file and its rights.", 1, "record")
 
-    def _wait(self, packets: Iterable[Packet]) -> None:
+    def _wait(self, packets: Iterable[Packet], *, copies: bool = False) -> None:
         for packet in packets:
             if not self._selection.wants(packet.nslc):
                 continue
             trimmed = self._selection.trim(packet)
-            if trimmed is not None:
-                if trimmed is not packet:
-                    trimmed = _copied(trimmed)
-                heapq.heappush(self._waiting, (trimmed.start_ns, next(self._serial), trimmed, 0))
+            if trimmed is None:
+                continue
+            if copies and trimmed is not packet:
+                trimmed = replace(trimmed, samples=trimmed.samples.copy())
+            pieces = Pieces(trimmed, self._width_ns, copies=copies)
+            heapq.heappush(self._waiting, (pieces.start_ns, next(self._serial), pieces))
 
     def _take(self, end_ns: int) -> list[Packet]:
-        """Everything before a time, in time order; the rest of a split packet waits on."""
-        ready = []
-        while self._waiting and self._waiting[0][0] < end_ns:
-            _, serial, packet, start = heapq.heappop(self._waiting)
-            stop = samples_before(packet, end_ns)
-            if stop < len(packet):
-                # Always split from the whole packet, so that times round once only.
-                heapq.heappush(self._waiting, (packet.sample_ns(stop), serial, packet, stop))
-            whole = start == 0 and stop == len(packet)
-            ready.append(packet if whole else _copied(packet.slice(start, stop)))
+        """Every piece before a time, in time order."""
+        ready, waiting = [], self._waiting
+        while waiting and waiting[0][0] < end_ns:
+            _, serial, pieces = waiting[0]
+            ready.append(pieces.take())
+            if pieces.left:
+                heapq.heapreplace(waiting, (pieces.start_ns, serial, pieces))
+            else:
+                heapq.heappop(waiting)
         return ready
-
-
-def _copied(packet: Packet) -> Packet:
-    """With samples of its own: a view would keep the whole array alive."""
-    return replace(packet, samples=packet.samples.copy())
