@@ -12,6 +12,7 @@ import obspy
 import pytest
 from core.packetise import (
     LATENESS,
+    START_NS,
     EnergyEngine,
     Outcome,
     arrivals,
@@ -32,7 +33,7 @@ from ml_prediction.core.prediction import Output, Predictor
 from ml_prediction.core.windows import Skipped, Window
 from ml_prediction.models import Model
 from ml_prediction.util.codes import Instrument
-from ml_prediction.util.times import to_utc
+from ml_prediction.util.times import NANOSECONDS, to_utc
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -131,6 +132,29 @@ def test_a_snapshot_keeps_windows_that_have_not_reported(every: int) -> None:
     assert_same(whole, outcome)
 
 
+def test_picks_wait_for_others_but_not_for_ever() -> None:
+    rng = np.random.default_rng(0)
+    pushes = in_time_order(three_components(rng, 300.0), 5.0)
+    whole = run(plain_model(), pushes)
+    pipeline = Pipeline(lagging_model(), overlap=True)
+    counts = [len(pipeline.push(push).picks) for push in pushes]
+    assert max(counts) > 1  # several at once
+    assert sum(counts) + len(pipeline.flush().picks) == len(whole.picks)
+    # A quiet network: fewer picks than are described together, yet none waits for the end.
+    lone = Outcome()
+    pipeline = Pipeline(lagging_model(), overlap=True)
+    for push in in_time_order(three_components(rng, 8.0), 2.0):
+        lone.add(pipeline.push(push))
+    assert not lone.picks
+    pipeline.restore(pipeline.snapshot())
+    start = START_NS + 900 * NANOSECONDS
+    for push in in_time_order(three_components(rng, 60.0, start_ns=start), 2.0):
+        lone.add(pipeline.push(push))
+        if lone.picks:
+            break
+    assert lone.picks
+
+
 def test_without_probabilities_the_picks_are_the_same() -> None:
     pushes = in_time_order(three_components(np.random.default_rng(0), 30.0), 2.0)
     full, bare = (run(plain_model(), pushes, probabilities=wanted) for wanted in (True, False))
@@ -148,6 +172,7 @@ def test_a_silent_instrument_gets_what_was_under_way() -> None:
         outcome = Outcome()
         outcome.add(pipeline.push(packets))
         outcome.add(pipeline.advance(packets[0].nslc.instrument, end))
+        outcome.add(pipeline.flush())
         outcomes.append(outcome)
     assert outcomes[0].picks
     assert_same(*outcomes)

@@ -32,6 +32,7 @@ LINK = 2.0  # seconds around a detection in which a pick belongs to it
 NARROWEST = 2  # samples: PhaseNet's spikes at window edges have 1 to 2, arrivals 5 and more
 WORST_QUALITY = 4
 COVERAGE = 2.0  # seconds on each side of a pick
+PATIENCE = 600.0  # seconds of data that a complete pick waits for others at most
 LOOK_AHEAD = COVERAGE + FARTHEST_CENTRE + 0.02  # seconds of data after a peak that it needs
 LOOK_BACK = 5.0 + FARTHEST_CENTRE + 0.1  # seconds of data before a peak that it needs
 
@@ -69,6 +70,7 @@ class _Track:
 
     triggers: dict[str, TriggerTrack]
     waiting: list[tuple[str, Trigger]]  # picks whose waveform is not complete
+    held: list[tuple[str, Trigger]]  # complete ones, which wait for others to be described with
     picked: list[tuple[int, str]]  # (peak, id) of picks that a detection may claim
     detected: list[Trigger]  # detections that later picks may belong to
     final: int
@@ -91,6 +93,9 @@ class FeatureExtractor:
         For amplitudes in physical units; None for none.
     provenance
         Put on every result.
+    together
+        Complete picks wait until there are so many, of all instruments: a fit of many costs
+        little more than one. With 1 each leaves at once.
     summary
         Where things are counted.
     """
@@ -104,6 +109,7 @@ class FeatureExtractor:
         waveforms: Waveforms,
         response: Response | None = None,
         provenance: Provenance | None = None,
+        together: int = 1,
         summary: Summary | None = None,
     ) -> None:
         self._spec = spec
@@ -118,6 +124,8 @@ class FeatureExtractor:
         self._summary = summary or Summary()
         self._rate = spec.rate
         self._context = self._samples(FIT_HALF)
+        self._together = together
+        self._held = 0  # picks, over all instruments
         self._tracks: dict[Instrument, _Track] = {}
 
     # -- in and out ---------------------------------------------------------------------------
@@ -154,7 +162,7 @@ class FeatureExtractor:
         track = self._tracks.get(instrument)
         if track is None:
             return -FOREVER
-        onsets = [trigger.onset for _, trigger in track.waiting]
+        onsets = [trigger.onset for _, trigger in (*track.held, *track.waiting)]
         scans = [
             triggers.scan for label, triggers in track.triggers.items() if label in PICK_LABELS
         ]
@@ -176,6 +184,7 @@ class FeatureExtractor:
                 "instrument": list(instrument),
                 "triggers": {label: t.snapshot() for label, t in track.triggers.items()},
                 "waiting": [[label, _pack(trigger)] for label, trigger in track.waiting],
+                "held": [[label, _pack(trigger)] for label, trigger in track.held],
                 "picked": [list(item) for item in track.picked],
                 "detected": [_pack(trigger) for trigger in track.detected],
                 "final": track.final,
@@ -186,11 +195,14 @@ class FeatureExtractor:
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Take over a snapshot's state."""
         self._tracks.clear()
+        self._held = 0
         for item in state:
             track = self._tracks[Instrument(*item["instrument"])] = self._new_track()
             for label, saved in item["triggers"].items():
                 track.triggers[label].restore(saved)
             track.waiting = [(label, Trigger(**saved)) for label, saved in item["waiting"]]
+            track.held = [(label, Trigger(**saved)) for label, saved in item["held"]]
+            self._held += len(track.held)
             track.picked = [(peak, pick_id) for peak, pick_id in item["picked"]]
             track.detected = [Trigger(**saved) for saved in item["detected"]]
             track.final = item["final"]
@@ -204,7 +216,7 @@ class FeatureExtractor:
             )
             for label, threshold in self._thresholds.items()
         }
-        return _Track(triggers, [], [], [], -FOREVER)
+        return _Track(triggers, [], [], [], [], -FOREVER)
 
     def _sort_in(
         self, instrument: Instrument, track: _Track, label: str, triggers: list[Trigger]
@@ -220,28 +232,44 @@ class FeatureExtractor:
     # -- picks --------------------------------------------------------------------------------
 
     def _complete(self, instruments: list[Instrument], final: bool) -> list[Pick]:
-        """Picks whose waveform is complete, all fitted at once."""
-        ready: list[tuple[Instrument, str, Trigger]] = []
+        """Picks whose waveform is complete, if there are enough or one has waited long."""
+        overdue = final
         for instrument in instruments:
             track = self._tracks[instrument]
+            if not track.waiting and not track.held:
+                continue
             front = self._waveforms.front(instrument) - self._samples(LOOK_AHEAD)
             rest = []
             for label, trigger in track.waiting:
                 if final or trigger.peak < front:
-                    ready.append((instrument, label, trigger))
+                    track.held.append((label, trigger))
+                    self._held += 1
+                    if "Detection" in self._thresholds:
+                        track.picked.append((trigger.peak, self._id(instrument, label, trigger)))
                 else:
                     rest.append((label, trigger))
             track.waiting = rest
-        if not ready:
-            return []
+            oldest = min((trigger.peak for _, trigger in track.held), default=front)
+            overdue = overdue or front - oldest > self._samples(PATIENCE)
+        if self._held and (overdue or self._held >= self._together):
+            return self._describe()
+        return []
+
+    def _describe(self) -> list[Pick]:
+        """All complete picks, fitted at once."""
+        ready: list[tuple[Instrument, str, Trigger]] = []
+        for instrument, track in self._tracks.items():
+            ready += [(instrument, label, trigger) for label, trigger in track.held]
+            track.held = []
+        self._held = 0
         times = np.arange(-self._context, self._context + 1) / self._spec.sampling_rate
         fit = fit_normals(times, np.array([t.around for _, _, t in ready], dtype=np.float64))
         picks = [self._pick(*item, fit, row) for row, item in enumerate(ready)]
-        for (instrument, _, trigger), pick in zip(ready, picks, strict=True):
-            if "Detection" in self._thresholds:
-                self._tracks[instrument].picked.append((trigger.peak, pick.id))
         self._summary.picks += len(picks)
         return picks
+
+    def _id(self, instrument: Instrument, phase: str, trigger: Trigger) -> str:
+        return f"{instrument}/{phase}/{self._spec.id}/{trigger.peak}"
 
     def _pick(
         self, instrument: Instrument, phase: str, trigger: Trigger, fit: NormalFit, row: int
@@ -295,7 +323,7 @@ class FeatureExtractor:
             detection_id=None,
             config_hash=self._provenance.config_hash,
             run_id=self._provenance.run_id,
-            id=f"{instrument}/{phase}/{self._spec.id}/{trigger.peak}",
+            id=self._id(instrument, phase, trigger),
             polarity_confidence=round(confidence, 3),
             weights_sha256=self._spec.weights_sha256,
             versions=self._provenance.versions,

@@ -23,6 +23,8 @@ from ml_prediction.models.engine import Model
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC
 
+TOGETHER = 32  # picks that are described at once where nobody waits for each
+
 
 class Lane:
     """The stages of one model."""
@@ -79,6 +81,7 @@ class Lane:
                 run_id,
                 "; ".join(f"{name} {version}" for name, version in versions.items()),
             ),
+            together=TOGETHER if overlap else 1,
             summary=summary,
         )
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pandas
 
 SNAPSHOT_VERSION = 3
-TOGETHER = 128  # chunks that features are taken from at once: a fit costs little more for many
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -293,15 +292,10 @@ class Pipeline:
     ) -> None:
         """Outputs of one model through the stages after it."""
         watch = self._watch
-        chunks: list[Chunk] = []
         for batch in watch.each("prediction", batches):
             with watch.stage("postprocessing"):
-                for item in batch:
-                    chunks += lane.stacker.add(item, open_end=open_end)
-            if len(chunks) >= TOGETHER:
-                self._extract(lane, chunks, harvest)
-                chunks = []
-        self._extract(lane, chunks, harvest)
+                chunks = [c for item in batch for c in lane.stacker.add(item, open_end=open_end)]
+            self._extract(lane, chunks, harvest)
 
     def _extract(self, lane: Lane, chunks: list[Chunk], harvest: _Harvest) -> None:
         if not chunks:
