@@ -264,7 +264,7 @@ def bench(
         str, typer.Option(metavar="DIR", help="Folder of the results.")
     ] = "bench-results",
     minutes: Annotated[
-        float | None, typer.Option(metavar="M", help="About how long it may take; default 12.")
+        float | None, typer.Option(metavar="M", help="About how long it may take; default 13.")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="CPU threads of each.")] = 2,
     models: Annotated[
