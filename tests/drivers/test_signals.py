@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -16,7 +15,7 @@ def test_an_ending_signal_interrupts_once(name: str) -> None:
     with ending_signals_interrupt():
         for sent in (number, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             try:
-                os.kill(os.getpid(), sent)
+                signal.raise_signal(sent)  # in this thread: others may have been started
             except KeyboardInterrupt:
                 interrupts += 1  # the others come while we clean up
     assert interrupts == 1
@@ -27,7 +26,7 @@ def test_nohup_stays() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with ending_signals_interrupt():
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
