@@ -11,10 +11,9 @@ from ml_prediction.benchmark.contenders.base import Contender, Found, Job, NotIn
 
 
 class Fake:
-    versions: dict[str, str] = {"fake": "1"}  # noqa: RUF012
-
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.versions = {"fake": "1"}
 
     def run(self, job: Job) -> Any:
         sys.stdout.write("a library says something on stdout\n")

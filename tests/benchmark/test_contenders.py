@@ -26,7 +26,7 @@ def test_stacking_takes_the_highest_or_the_mean_of_what_is_there() -> None:
 
 def test_peaks_are_the_highest_samples_of_triggers() -> None:
     trace = np.array([np.nan, 0.0, 0.2, 0.6, 0.9, 0.4, 0.0, 0.2, 0.29, 0.0])
-    (pick,) = found_peaks("XX.A.", 10**18, {"P": trace}, {"P": 0.3})
+    (pick,) = found_peaks("XX.A.", 10**18, trace[:, None], ["P"], {"P": 0.3})
     assert pick == ("XX.A.", "P", 10**18 + 40_000_000, 0.9)
 
 

@@ -9,7 +9,7 @@ from benchmark.samples import cell, entry
 
 from ml_prediction.benchmark.messages import Round
 from ml_prediction.benchmark.processes import ContenderFailedError
-from ml_prediction.benchmark.rounds import Cell, Entry, Limits, play
+from ml_prediction.benchmark.rounds import Cell, Entry, Limits, Status, play
 
 
 class Course:
@@ -98,9 +98,9 @@ def test_whoever_fails_stops_and_the_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("status", ["missing", "failed"])
-def test_whoever_could_not_start_does_not_run(status: str) -> None:
+def test_whoever_could_not_start_does_not_run(status: Status) -> None:
     board = cell(entry("ours"), entry("loop"))
-    board.entries[1].status = status  # type: ignore[assignment]
+    board.entries[1].status = status
     course, go = start(Limits(1e6, 1e6, 2), [board], ours=1, loop=1)
     go()
     assert course.order == ["ours", "ours"]

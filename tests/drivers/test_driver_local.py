@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from ml_prediction.core.pipeline import Pipeline
-from ml_prediction.drivers import driver_local, picture
+from ml_prediction.drivers import driver_local, picture, share
 from ml_prediction.drivers.demo import FILE_NAME, run_demo
 from ml_prediction.drivers.jobs import split
 from ml_prediction.drivers.run_config import RunConfig
@@ -51,7 +51,7 @@ class Runner:
 
 @pytest.fixture
 def run(eqt: Model, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    monkeypatch.setattr(driver_local, "load_model", lambda *args, **kwargs: eqt)
+    monkeypatch.setattr(share, "load_model", lambda *args, **kwargs: eqt)
     return Runner()
 
 

@@ -12,8 +12,10 @@ import numpy.typing as npt
 import obspy
 from obspy import Stream, Trace
 
+from ml_prediction.benchmark.contenders.base import station_of
 from ml_prediction.benchmark.plan import RATE, ModelPlan, Workload, whole_windows, windows_in
 from ml_prediction.benchmark.waveforms import COMPONENTS, seismogram
+from ml_prediction.core.packets import channel_of
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS, to_ns, to_utc
 
@@ -102,7 +104,7 @@ def make_synthetic(workload: Workload, model: ModelPlan, folder: Path) -> Datase
         for component in COMPONENTS:
             data = seismogram(number, component, samples)
             _write(folder, NSLC(NETWORK, code, "", f"HH{component}"), start_ns, data)
-        spans.append(Span(f"{NETWORK}.{code}.", start_ns, samples))
+        spans.append(Span(station_of(NSLC(NETWORK, code, "", "")), start_ns, samples))
     return Dataset(folder, model.window, stride, tuple(spans))
 
 
@@ -134,15 +136,10 @@ def make_real(files: Iterable[Path], workload: Workload, model: ModelPlan, folde
         start_ns = (first + skip) * NANOSECONDS // RATE
         for trace in instrument:
             part = trace.data[skip : skip + samples]
-            _write(folder, _code(trace), start_ns, part)
-        code = _code(instrument[0])
-        spans.append(Span(f"{code.network}.{code.station}.{code.location}", start_ns, samples))
+            _write(folder, channel_of(trace), start_ns, part)
+        code = channel_of(instrument[0])
+        spans.append(Span(station_of(code), start_ns, samples))
     return Dataset(folder, model.window, stride, tuple(spans))
-
-
-def _code(trace: Trace) -> NSLC:
-    stats = trace.stats
-    return NSLC.clean(stats.network, stats.station, stats.location, stats.channel)
 
 
 def _instruments(stream: Stream) -> list[list[Trace]]:
@@ -150,13 +147,13 @@ def _instruments(stream: Stream) -> list[list[Trace]]:
     found: dict[tuple[str, str], list[Trace]] = {}
     groups: dict[str, list[Trace]] = {}
     for trace in stream:
-        groups.setdefault(str(_code(trace).instrument), []).append(trace)
+        groups.setdefault(str(channel_of(trace).instrument), []).append(trace)
     for name in sorted(groups, reverse=True):  # HH before EN
         traces = sorted(groups[name], key=lambda trace: str(trace.stats.channel))
         starts = {round(trace.stats.starttime.timestamp * RATE) for trace in traces}
         complete = "".join(str(trace.stats.channel)[-1] for trace in traces) == COMPONENTS
         if complete and len(starts) == 1 and traces[0].stats.sampling_rate == RATE:
-            code = _code(traces[0])
+            code = channel_of(traces[0])
             found.setdefault((code.network, code.station), traces)
     return [found[key] for key in sorted(found)]
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ml_prediction.drivers.report import versions
+from ml_prediction.util.machine import cores
 
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory and system; not the machine's name."""
     return {
         "processor": processor(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -57,13 +58,6 @@ def describe_software() -> dict[str, str]:
         if tracked.returncode == 0:  # else a checkout of something else, around an environment
             found["commit"] = done
     return found
-
-
-def _cores() -> int | None:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _memory_gib() -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -140,7 +140,7 @@ def select_models(names: Iterable[str]) -> tuple[ModelPlan, ...]:
     ConfigurationError
         If one is not known.
     """
-    wanted = _known(names, [plan.name for plan in MODELS], "model")
+    wanted = known_names(names, [plan.name for plan in MODELS], "model")
     return tuple(plan for plan in MODELS if plan.name in wanted)
 
 
@@ -153,11 +153,18 @@ def select_workloads(keys: Iterable[str], *, quick: bool) -> tuple[Workload, ...
         If one is not known.
     """
     known = QUICK if quick else WORKLOADS
-    wanted = _known(keys, [workload.key for workload in WORKLOADS], "workload")
+    wanted = known_names(keys, [workload.key for workload in WORKLOADS], "workload")
     return tuple(workload for workload in known if workload.key in wanted)
 
 
-def _known(given: Iterable[str], known: list[str], kind: str) -> set[str]:
+def known_names(given: Iterable[str], known: Sequence[str], kind: str) -> set[str]:
+    """Names that were given; all known ones if there are none.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is not known.
+    """
     wanted = set(given) or set(known)
     strange = sorted(wanted.difference(known))
     if strange:

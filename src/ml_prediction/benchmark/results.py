@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Final
 
@@ -112,42 +112,45 @@ def _entry_figures(
         "picks": None if entry.found is None else len(entry.found),
         "compared": None if entry.agreement is None else asdict(entry.agreement),
     }
-    return {**figures, **_speed(entry, cell, threads, gflops, mflop)}
+    return {**figures, **asdict(_speed(entry, cell, threads, gflops, mflop))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """Figures of one contender's rounds; None throughout where there were none."""
+
+    median_s: float | None = None
+    fastest_s: float | None = None
+    slowest_s: float | None = None
+    windows_per_s: float | None = None
+    times_real_time: float | None = None
+    core_seconds_per_station_day: float | None = None
+    share_of_floor: float | None = None
+    peak_mib: float | None = None
+    stages: dict[str, float] | None = None
 
 
 def _speed(
     entry: Entry, cell: Cell, threads: int, gflops: float | None, mflop: float | None
-) -> Mapping[str, Any]:
+) -> _Speed:
     if not entry.rounds:
-        return dict.fromkeys(
-            (
-                "median_s",
-                "fastest_s",
-                "slowest_s",
-                "windows_per_s",
-                "times_real_time",
-                "core_seconds_per_station_day",
-                "share_of_floor",
-                "peak_mib",
-                "stages",
-            )
-        )
+        return _Speed()
     seconds = median_seconds(entry)
     every = [item.seconds for item in entry.rounds]
     dataset = cell.dataset
     rate = dataset.windows / seconds
     known = gflops is not None and mflop is not None and gflops > 0
-    return {
-        "median_s": seconds,
-        "fastest_s": min(every),
-        "slowest_s": max(every),
-        "windows_per_s": rate,
-        "times_real_time": dataset.seconds / seconds,
-        "core_seconds_per_station_day": seconds * threads / (dataset.station_seconds / _DAY_S),
-        "share_of_floor": rate * (mflop or 0.0) / (1e3 * (gflops or 1.0)) if known else None,
-        "peak_mib": max(item.peak_mib for item in entry.rounds),
-        "stages": median_stages(entry.rounds),
-    }
+    return _Speed(
+        median_s=seconds,
+        fastest_s=min(every),
+        slowest_s=max(every),
+        windows_per_s=rate,
+        times_real_time=dataset.seconds / seconds,
+        core_seconds_per_station_day=seconds * threads / (dataset.station_seconds / _DAY_S),
+        share_of_floor=rate * (mflop or 0.0) / (1e3 * (gflops or 1.0)) if known else None,
+        peak_mib=max(item.peak_mib for item in entry.rounds),
+        stages=median_stages(entry.rounds),
+    )
 
 
 def _ratio(other: Entry | None, entry: Entry) -> float | None:

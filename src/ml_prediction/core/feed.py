@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ml_prediction.core.channel import Channel
+from ml_prediction.core.grid import period_ns
 from ml_prediction.core.intake import are_usable
 from ml_prediction.core.lateness import Accepted
 from ml_prediction.core.packets import Packet
@@ -72,7 +73,7 @@ class Feed:
         self.next_ns = good.stop_ns if usual else None
         self.header = packet.sampling_rate
         self.dtype = packet.samples.dtype
-        self.period_ns = period // rate.numerator
+        self.period_ns = period_ns(rate)
 
     def take(self, packet: Packet, limit_ns: int) -> int | None:
         """Take a usual packet.

@@ -95,6 +95,12 @@ def to_packets(data: Trace | Packet | Iterable[Trace | Packet]) -> list[Packet]:
     return packets
 
 
+def channel_of(trace: Trace) -> NSLC:
+    """Channel of an ObsPy Trace."""
+    stats = trace.stats
+    return NSLC.clean(stats.network, stats.station, stats.location, stats.channel)
+
+
 _NOT_TRACES = "Waveforms must be ObsPy traces (a Stream; read files with obspy.read), not a"
 
 
@@ -113,9 +119,10 @@ def packets_from_trace(trace: Trace) -> Iterator[Packet]:
         be counted.
     """
     stats = trace.stats
-    nslc = NSLC.clean(stats.network, stats.station, stats.location, stats.channel)
     data = trace.data
-    whole = Packet(nslc, to_ns(stats.starttime), float(stats.sampling_rate), np.asarray(data))
+    whole = Packet(
+        channel_of(trace), to_ns(stats.starttime), float(stats.sampling_rate), np.asarray(data)
+    )
     mask = data.mask if isinstance(data, np.ma.MaskedArray) else np.False_
     if not np.any(mask):
         yield whole

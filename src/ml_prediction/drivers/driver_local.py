@@ -23,10 +23,10 @@ from ml_prediction.drivers.jobs import run_jobs, split
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.drivers.report import Report, name_problems, show
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.drivers.share import Share, ShareResult, run_share
+from ml_prediction.drivers.share import Share, ShareResult, load_configured, run_share
 from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.models import Model, load_model
+from ml_prediction.models import Model
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.sinks.folder import OutputFolder
 from ml_prediction.sources.files import FileSource, open_files
@@ -74,13 +74,7 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
         listening(warned),
     ):
         share = Share(config, run_id, Path(scratch), _read_inventory(config.inventory))
-        model = load_model(
-            config.model,
-            config.weights,
-            device=config.device,
-            threads=config.threads,
-            engine=config.engine,
-        )
+        model = load_configured(config, config.threads)
         source = open_files(
             inputs, channels=config.channels, starttime=config.start, endtime=config.end
         )

@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnContext
 from typing import Any
 
-from ml_prediction.drivers.share import Share, ShareResult, run_share
+from ml_prediction.drivers.share import Share, ShareResult, load_configured, run_share
 from ml_prediction.drivers.signals import children_spared
 from ml_prediction.drivers.warning_log import WarningLog, listening
-from ml_prediction.models import load_model
 from ml_prediction.sources.files import FileSource
 from ml_prediction.util.codes import NSLC
 
@@ -121,13 +120,7 @@ def _work(task: _Task) -> ShareResult:
         _shared["done"][task.index] = done
 
     with listening(WarningLog()) as warned:
-        model = load_model(
-            config.model,
-            config.weights,
-            device=config.device,
-            threads=task.threads,
-            engine=config.engine,
-        )
+        model = load_configured(config, task.threads)
         result = run_share(task.source, model, task.share, tell)
     problems = [*task.source.problems, *result.problems]
     return replace(result, problems=problems, warnings=tuple(warned.sentences))

@@ -20,7 +20,7 @@ from ml_prediction.drivers.picture import PictureStore
 from ml_prediction.drivers.probability_file import ProbabilityFile
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.spool import Spool
-from ml_prediction.models.engine import Model
+from ml_prediction.models import Model, load_model
 from ml_prediction.sources.files import FileSource
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.times import to_microseconds
@@ -73,6 +73,19 @@ class ShareResult:
     summary: Summary
     problems: list[Problem]
     warnings: tuple[str, ...] = ()
+
+
+def load_configured(config: RunConfig, threads: int | None) -> Model:
+    """Model of a run, with so many CPU threads.
+
+    Raises
+    ------
+    ConfigurationError
+        As `load_model`.
+    """
+    return load_model(
+        config.model, config.weights, device=config.device, threads=threads, engine=config.engine
+    )
 
 
 def pick_order(pick: Pick) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.spec import ModelSpec
 
 EngineName = Literal["auto", "torch", "openvino"]
@@ -70,6 +71,20 @@ class ConcurrentEngine(Engine, Protocol):
             If the batch hasn't the model's number of components and samples.
         """
         ...
+
+
+def check_batch(batch: Floats32, components: int, samples: int) -> None:
+    """Check the shape of a batch.
+
+    Raises
+    ------
+    ConfigurationError
+        If it hasn't the model's number of components and samples.
+    """
+    if batch.ndim != 3 or batch.shape[1:] != (components, samples):
+        raise ConfigurationError(
+            f"a batch must have shape (windows, {components}, {samples}), not {batch.shape}."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,6 @@ def load_model(
         If the model is unknown or can't be run, the weights can't be found or read, or the engine
         can't compute the model here.
     """
-    if threads is not None and threads < 1:
-        raise ConfigurationError(f"threads must be at least 1, not {threads}.")
     compile_it = _is_compiled(name, device, engine)
     source = _find(name, os.fspath(weights), not isinstance(weights, str), version)
     if not compile_it:

@@ -18,7 +18,7 @@ from pymseed import MiniSEEDError, MS3Record
 from pymseed.clib import clibmseed
 from pymseed.logging import get_error_messages
 
-from ml_prediction.core.joining import JOIN_TOLERANCE_NS, join
+from ml_prediction.core.joining import Part, Run, gather, join
 from ml_prediction.core.packets import Packet
 from ml_prediction.sources import libmseed
 from ml_prediction.sources.problems import Report
@@ -242,51 +242,36 @@ def decode(path: Path, block: Block, report: Report) -> list[Packet]:
     return join(_decode_one_by_one(raw, block, path, report)) if packets is None else packets
 
 
-class _Run:
-    """Contiguous records of one channel."""
-
-    __slots__ = ("dtype", "next_ns", "nslc", "parts", "rate", "start_ns", "total")
-
-    def __init__(self, nslc: NSLC, start_ns: int, rate: float, dtype: np.dtype[Any]) -> None:
-        self.nslc, self.start_ns, self.rate, self.dtype = nslc, start_ns, rate, dtype
-        self.parts: list[bytes] = []
-        self.total = 0
-        self.next_ns = start_ns
-
-    def add(self, samples: bytes, count: int) -> None:
-        self.parts.append(samples)
-        self.total += count
-        self.next_ns = self.start_ns + round(self.total * NANOSECONDS / self.rate)
-
-    def packet(self) -> Packet:
-        samples = np.frombuffer(bytearray().join(self.parts), dtype=self.dtype)
-        return Packet(self.nslc, self.start_ns, self.rate, samples)
-
-
 def _decode_fast(raw: bytes) -> list[Packet] | None:
     """All records, joined as by `join`; None if there is anything to complain about."""
-    runs: list[_Run] = []
-    latest: dict[NSLC, _Run] = {}
     try:
-        for record in libmseed.records(raw, libmseed.SAMPLES):
-            nslc, rate = libmseed.channel(record), libmseed.rate(record)
-            count, dtype = record.numsamples, libmseed.sample_type(record)
-            if dtype is None or not 0 < count == record.samplecnt or not 0 < rate < math.inf:
-                return None
-            run = latest.get(nslc)
-            if (
-                run is None
-                or run.rate != rate
-                or run.dtype != dtype
-                or abs(record.starttime - run.next_ns) > JOIN_TOLERANCE_NS
-            ):
-                run = latest[nslc] = _Run(nslc, record.starttime, rate, dtype)
-                runs.append(run)
-            run.add(libmseed.sample_bytes(record, dtype.itemsize), count)
+        runs = gather(_parts(raw))
     except (MiniSEEDError, ValueError):
         return None
     # libmseed logs a failed Steim integrity check but returns the samples all the same.
-    return None if get_error_messages() else [run.packet() for run in runs]
+    return None if get_error_messages() else [_packet_of(run) for run in runs]
+
+
+def _parts(raw: bytes) -> Iterator[Part[bytes]]:
+    """Decoded records.
+
+    Raises
+    ------
+    ValueError
+        If one has no samples, fewer than its header says, or no rate.
+    """
+    for record in libmseed.records(raw, libmseed.SAMPLES):
+        rate, count = libmseed.rate(record), record.numsamples
+        dtype = libmseed.sample_type(record)
+        if dtype is None or not 0 < count == record.samplecnt or not 0 < rate < math.inf:
+            raise ValueError("not a whole record of samples")
+        samples = libmseed.sample_bytes(record, dtype.itemsize)
+        yield Part(libmseed.channel(record), record.starttime, rate, dtype, count, samples)
+
+
+def _packet_of(run: Run[bytes]) -> Packet:
+    samples = np.frombuffer(bytearray().join(run.parts), dtype=run.dtype)
+    return Packet(run.nslc, run.start_ns, run.rate, samples)
 
 
 def _decode_one_by_one(raw: bytes, block: Block, path: Path, report: Report) -> list[Packet]:

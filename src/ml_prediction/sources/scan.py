@@ -10,7 +10,7 @@ from typing import Final
 from obspy import Stream, Trace
 from pymseed import MiniSEEDError
 
-from ml_prediction.core.packets import Packet, packets_from_trace
+from ml_prediction.core.packets import Packet, channel_of, packets_from_trace
 from ml_prediction.sources import foreign, libmseed, miniseed
 from ml_prediction.sources.file_info import Extent, FileInfo
 from ml_prediction.sources.inputs import InputFile, SdsName
@@ -118,7 +118,7 @@ def _compression(head: bytes) -> str | None:
 def _usable(stream: Stream, path: Path, selection: Selection, report: Report) -> Iterator[Trace]:
     """Wanted traces that have samples and a rate; works on headers alone."""
     for trace in stream:
-        nslc, rate = _channel(trace), float(trace.stats.sampling_rate)
+        nslc, rate = channel_of(trace), float(trace.stats.sampling_rate)
         if not selection.wants(nslc):
             continue
         if trace.stats.npts == 0:
@@ -133,11 +133,6 @@ def _usable(stream: Stream, path: Path, selection: Selection, report: Report) ->
 def _report_empty(path: Path, nslc: NSLC, report: Report) -> None:
     text = f"{path}: empty trace {nslc}; not used. Fetch the file again, if it should have data."
     report("zero-length record", text, 1, "record")
-
-
-def _channel(trace: Trace) -> NSLC:
-    stats = trace.stats
-    return NSLC.clean(stats.network, stats.station, stats.location, stats.channel)
 
 
 def _limits(trace: Trace) -> tuple[int, int]:
@@ -169,7 +164,7 @@ def _scan_foreign(
         ledger.add(Problem(path, reason, text, 1))
         return None
     parts = (
-        (_channel(trace), *_limits(trace), int(trace.stats.npts))
+        (channel_of(trace), *_limits(trace), int(trace.stats.npts))
         for trace in _usable(stream, path, selection, ledger.reporter(path))
     )
     wanted = (part for part in parts if selection.overlaps(part[1], part[2]))

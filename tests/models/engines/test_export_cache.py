@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ml_prediction.models import golden, load_model, reference
 from ml_prediction.models.engines import compiled, export_cache
 from ml_prediction.models.engines.openvino_engine import OpenVinoEngine
 from ml_prediction.models.engines.torch_engine import TorchEngine
+from ml_prediction.models.reference import Reference
 
 
 @pytest.fixture
@@ -112,9 +114,9 @@ def test_the_key_depends_on_everything_that_the_check_depends_on() -> None:
 def test_warnings_about_weights_are_repeated_from_the_cache(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def warn_and_load(*arguments: object) -> object:
+    def warn_and_load(*arguments: Any) -> Reference:
         logging.getLogger("seisbench").warning("Weight version warning: beware")
-        return reference.load_reference(*arguments)  # type: ignore[arg-type]
+        return reference.load_reference(*arguments)
 
     monkeypatch.setattr("ml_prediction.models.loading.load_reference", warn_and_load)
     load_model(device="cpu")
@@ -125,8 +127,9 @@ def test_warnings_about_weights_are_repeated_from_the_cache(
 
 
 def test_engines_that_can_not_be_used_are_refused_in_words() -> None:
+    unknown: Any = "abacus"
     with pytest.raises(ConfigurationError, match="Unknown engine 'abacus'"):
-        load_model(engine="abacus")  # type: ignore[arg-type]
+        load_model(engine=unknown)
     with pytest.raises(ConfigurationError, match="computes on the CPU"):
         load_model(engine="openvino", device="cuda")
     with pytest.raises(ConfigurationError, match="only EQTransformer, PhaseNet can be compiled"):

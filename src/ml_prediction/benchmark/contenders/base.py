@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -87,6 +87,11 @@ class Found(NamedTuple):
     phase: str
     peak_ns: int
     probability: float
+
+
+def station_of(codes: Sequence[str]) -> str:
+    """Name of a station: network, station and location code, the first of ``codes``."""
+    return ".".join(codes[:3])
 
 
 class Contender(Protocol):

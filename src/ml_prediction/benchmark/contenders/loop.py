@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from obspy import Stream
 
-from ml_prediction.benchmark.contenders.base import Contender, Found, Job, Setup
+from ml_prediction.benchmark.contenders.base import Contender, Found, Job, Setup, station_of
 from ml_prediction.benchmark.contenders.rivals import (
     Floats,
+    Rival,
     found_peaks,
     load_seisbench,
     read_stream,
     stack,
-    versions,
 )
 from ml_prediction.util.times import to_ns
 
@@ -31,7 +31,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Rival):
     """SeisBench's model, called directly."""
 
     model: Any
@@ -46,25 +46,12 @@ class Loop:
         found: list[Found] = []
         for network, station, location in stations:
             part = stream.select(network=network, station=station, location=location)
-            found += self._pick(f"{network}.{station}.{location}", part, job)
+            found += self._pick(station_of((network, station, location)), part, job)
         return Outcome(found, read)
 
     def picks(self, result: Outcome, job: Job) -> list[Found]:
         """What was found."""
         return result.found
-
-    def stages(self, result: Outcome) -> dict[str, float]:
-        """Seconds of reading."""
-        return {"reading": result.reading_s}
-
-    def measure(self, seconds: float) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of SeisBench and what is below it."""
-        return versions("seisbench", "torch", "obspy")
 
     def _pick(self, name: str, stream: Stream, job: Job) -> list[Found]:
         if self.model.filter_args is not None:
@@ -75,9 +62,8 @@ class Loop:
         starts = range(0, data.shape[1] - window + 1, job.stride)
         outputs = np.stack([self._forward(data[:, start : start + window]) for start in starts])
         stacked = stack(outputs, starts, data.shape[1], self.setup.stacking)
-        labels = list(self.model.labels)
-        phases = {phase: stacked[:, labels.index(phase)] for phase in job.thresholds}
-        return list(found_peaks(name, to_ns(order[0].stats.starttime), phases, job.thresholds))
+        start_ns = to_ns(order[0].stats.starttime)
+        return list(found_peaks(name, start_ns, stacked, self.model.labels, job.thresholds))
 
     def _forward(self, window: Floats) -> Floats:
         """Output of one window: shape (sample, label)."""

@@ -11,7 +11,7 @@ from typing import Final, cast
 import numpy as np
 
 from ml_prediction import __version__
-from ml_prediction.benchmark.contenders.base import Contender, Found, Job, Setup
+from ml_prediction.benchmark.contenders.base import Contender, Found, Job, Setup, station_of
 from ml_prediction.core.results import Pick
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import Share, run_share
@@ -66,7 +66,7 @@ class Ours:
         """Peaks of the picks."""
         return [
             Found(
-                f"{pick.network}.{pick.station}.{pick.location}",
+                station_of(pick.instrument),
                 pick.phase,
                 to_ns(pick.peak_time),
                 pick.probability,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ml_prediction.errors import ConfigurationError
+from ml_prediction.benchmark.plan import known_names
 
 _HERE: Final = "ml_prediction.benchmark.contenders"
 
@@ -95,11 +95,6 @@ def select_entrants(keys: Iterable[str]) -> tuple[Entrant, ...]:
     ConfigurationError
         If one is not known.
     """
-    wanted = set(keys)
-    strange = sorted(wanted.difference(entrant.key for entrant in ENTRANTS))
-    if strange:
-        known = ", ".join(entrant.key for entrant in ENTRANTS)
-        raise ConfigurationError(f"Unknown contender {', '.join(strange)}; known are: {known}.")
-    if not wanted:
-        return tuple(entrant for entrant in ENTRANTS if entrant.by_default)
+    given = tuple(keys) or tuple(e.key for e in ENTRANTS if e.by_default)
+    wanted = known_names(given, [entrant.key for entrant in ENTRANTS], "contender")
     return tuple(entrant for entrant in ENTRANTS if entrant.key in wanted)

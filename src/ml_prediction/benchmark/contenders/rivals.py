@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,36 @@ from obspy.signal.trigger import trigger_onset
 from ml_prediction.benchmark.contenders.base import Found, Setup
 from ml_prediction.benchmark.plan import RATE
 from ml_prediction.util.times import NANOSECONDS
+
+
+class Timed(Protocol):
+    """A result that knows how long reading took."""
+
+    @property
+    def reading_s(self) -> float:
+        """Seconds."""
+        ...
+
+
+class Rival:
+    """What all rivals say of themselves."""
+
+    __slots__ = ()
+    packages: ClassVar[tuple[str, ...]] = ("seisbench", "torch", "obspy")
+
+    def stages(self, result: Timed) -> dict[str, float]:
+        """Seconds of reading."""
+        return {"reading": result.reading_s}
+
+    def measure(self, seconds: float) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of SeisBench and what is below it."""
+        return versions(*self.packages)
+
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -53,7 +83,8 @@ def read_stream(folder: Path) -> Stream:
 def found_peaks(
     station: str,
     start_ns: int,
-    probabilities: Mapping[str, Floats],
+    probabilities: Floats,
+    labels: Sequence[str],
     thresholds: Mapping[str, float],
 ) -> Iterable[Found]:
     """Peaks of triggers, on at the threshold and off at half of it, as in SeisBench.
@@ -65,12 +96,14 @@ def found_peaks(
     start_ns
         Time of the first sample.
     probabilities
-        Of each phase, shape (sample,); NaN where there is none.
+        Shape (sample, label); NaN where there is none.
+    labels
+        Their names.
     thresholds
         Of each phase.
     """
     for phase, threshold in thresholds.items():
-        trace = np.nan_to_num(probabilities[phase])
+        trace = np.nan_to_num(probabilities[:, labels.index(phase)])
         for on, off in trigger_onset(trace, threshold, threshold / 2):
             peak = int(on + np.argmax(trace[on : off + 1]))
             time_ns = start_ns + peak * NANOSECONDS // RATE

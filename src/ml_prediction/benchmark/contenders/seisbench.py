@@ -9,7 +9,7 @@ from typing import Any
 from obspy import Stream
 
 from ml_prediction.benchmark.contenders.base import Contender, Found, Job, Setup
-from ml_prediction.benchmark.contenders.rivals import load_seisbench, read_stream, versions
+from ml_prediction.benchmark.contenders.rivals import Rival, load_seisbench, read_stream
 from ml_prediction.util.times import to_ns
 
 
@@ -22,7 +22,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class SeisBench:
+class SeisBench(Rival):
     """A SeisBench model; ``classifies`` or else only annotates."""
 
     model: Any
@@ -47,19 +47,6 @@ class SeisBench:
             Found(pick.trace_id, pick.phase, to_ns(pick.peak_time), float(pick.peak_value))
             for pick in output.picks
         ]
-
-    def stages(self, result: Outcome) -> dict[str, float]:
-        """Seconds of reading."""
-        return {"reading": result.reading_s}
-
-    def measure(self, seconds: float) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of SeisBench and what is below it."""
-        return versions("seisbench", "torch", "obspy")
 
     def _options(self, job: Job) -> dict[str, Any]:
         thresholds = {f"{phase}_threshold": value for phase, value in job.thresholds.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,16 +17,18 @@ from ml_prediction.benchmark.contenders.base import (
     Job,
     NotInstalledError,
     Setup,
+    station_of,
 )
 from ml_prediction.benchmark.contenders.rivals import (
     Floats,
+    Rival,
     found_peaks,
     load_seisbench,
     read_stream,
     stack,
-    versions,
 )
 from ml_prediction.benchmark.weights import NAME
+from ml_prediction.core.packets import channel_of
 from ml_prediction.util.times import to_ns
 
 
@@ -46,8 +48,10 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Slipstream:
+class Slipstream(Rival):
     """rapid.api.slipstream (1.0.2), but for loading the model and writing JSON."""
+
+    packages: ClassVar[tuple[str, ...]] = ("rapid-seis", *Rival.packages)
 
     backend: Any
     fairness: Any
@@ -84,7 +88,7 @@ class Slipstream:
 
     def picks(self, result: Outcome, job: Job) -> list[Found]:
         """Peaks in its outputs, stacked as the others do."""
-        labels = list(self.backend._raw_model.labels)
+        labels = self.backend._raw_model.labels
         found: list[Found] = []
         first = 0
         for (station, start_ns), count in zip(result.stations, result.counts, strict=True):
@@ -96,22 +100,8 @@ class Slipstream:
             starts = range(0, count * job.stride, job.stride)
             samples = starts[-1] + outputs.shape[1]
             stacked = stack(outputs, starts, samples, self.setup.stacking)
-            phases = {phase: stacked[:, labels.index(phase)] for phase in job.thresholds}
-            found += found_peaks(station, start_ns, phases, job.thresholds)
+            found += found_peaks(station, start_ns, stacked, labels, job.thresholds)
         return found
-
-    def stages(self, result: Outcome) -> dict[str, float]:
-        """Seconds of reading."""
-        return {"reading": result.reading_s}
-
-    def measure(self, seconds: float) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of RAPID, SeisBench and what is below them."""
-        return versions("rapid-seis", "seisbench", "torch", "obspy")
 
 
 def build(setup: Setup) -> Contender:
@@ -139,5 +129,4 @@ def build(setup: Setup) -> Contender:
 
 
 def _identify(stream: Stream) -> tuple[str, int]:
-    stats = stream[0].stats
-    return f"{stats.network}.{stats.station}.{stats.location}", to_ns(stats.starttime)
+    return station_of(channel_of(stream[0])), to_ns(stream[0].stats.starttime)

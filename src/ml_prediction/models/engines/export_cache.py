@@ -96,7 +96,8 @@ def read(key: str) -> Export | None:
     path = _path(key)
     try:
         with safe_open(path, framework="numpy") as handle:
-            weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            names = handle.keys()
+            weights = {name: handle.get_tensor(name) for name in names}
             header = json.loads((handle.metadata() or {})[_HEADER])
         if header["digest"] != _digest(weights):
             raise ValueError("its tensors have changed")

@@ -5,17 +5,17 @@ OpenVINO is a library of Intel's (Apache 2.0) that also runs on AMD's and ARM's 
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import openvino
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.models.engine import Floats32, check_batch
+from ml_prediction.util.machine import cores
 
 BATCH_SIZE: Final = 16
 """Windows in a request. From 8 on more gain little, and cost memory."""
@@ -29,7 +29,6 @@ FILLED_UP: Final = 8
 MOST_THREADS: Final = 16
 """Unless more are asked for: every one needs memory of its own."""
 
-Floats32 = npt.NDArray[np.float32]
 Build = Callable[[int], openvino.Model]
 
 
@@ -121,7 +120,7 @@ class OpenVinoEngine:
 
     def start(self, batch: Floats32) -> Request:
         """Begin a forward pass; see :class:`~ml_prediction.models.engine.Engine`."""
-        self._check(batch)
+        check_batch(batch, *self._shape)
         windows = len(batch)
         size = self._size_for(windows)
         if windows < size or not batch.flags.c_contiguous or batch.dtype != np.float32:
@@ -132,7 +131,7 @@ class OpenVinoEngine:
 
     def __call__(self, batch: Floats32) -> Floats32:
         """Outputs of any number of windows; see :class:`~ml_prediction.models.engine.Engine`."""
-        self._check(batch)
+        check_batch(batch, *self._shape)
         outputs = np.empty((len(batch), self._labels, self._shape[1]), dtype=np.float32)
         running: deque[tuple[int, Request]] = deque()
         for first in range(0, len(batch), BATCH_SIZE):
@@ -157,13 +156,6 @@ class OpenVinoEngine:
             self._compiled[size] = _Compiled(self._compile(size))
         return size
 
-    def _check(self, batch: Floats32) -> None:
-        if batch.ndim != 3 or batch.shape[1:] != self._shape:
-            raise ConfigurationError(
-                f"a batch must have shape (windows, {self._shape[0]}, {self._shape[1]}), "
-                f"not {batch.shape}."
-            )
-
     def _compile(self, size: int) -> Any:
         # Not pinned: several processes would all pin themselves to the first cores.
         settings = {
@@ -180,13 +172,6 @@ def _collect(running: deque[tuple[int, Request]], outputs: Floats32) -> None:
     first, request = running.popleft()
     result = request.result()
     outputs[first : first + len(result)] = result
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def runtime_name() -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.models.engine import check_batch
 
 BATCH_SIZE: Final = 32
 
@@ -125,14 +126,10 @@ class TorchEngine:
         ConfigurationError
             If the batch hasn't the model's number of components and samples.
         """
-        expected = (len(self.module.component_order), self.module.in_samples)
-        if batch.ndim != 3 or batch.shape[1:] != expected:
-            raise ConfigurationError(
-                f"a batch must have shape (windows, {expected[0]}, {expected[1]}), "
-                f"not {batch.shape}."
-            )
+        samples = self.module.in_samples
+        check_batch(batch, len(self.module.component_order), samples)
         if not len(batch):
-            return Running(torch.zeros((0, self.labels, expected[1])))
+            return Running(torch.zeros((0, self.labels, samples)))
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode(), self._full_precision():
