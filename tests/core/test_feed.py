@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -28,7 +28,6 @@ from hypothesis import strategies as st
 
 from ml_prediction.core.channel import Channel
 from ml_prediction.core.feed import Feed
-from ml_prediction.core.filtering import filter_together
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.preprocessing import Preprocessor
 from ml_prediction.core.window_builder import WindowBuilder
@@ -37,11 +36,6 @@ from ml_prediction.util.times import NANOSECONDS
 
 Pushes = Sequence[Sequence[Packet]]
 BAND = FilterSpec("bandpass", 1.0, 45.0, 2)
-
-
-def filter_alone(channels: Iterable[Channel]) -> None:
-    for channel in channels:
-        filter_together([channel])
 
 
 def both_ways(
@@ -62,7 +56,6 @@ def both_ways(
     with (
         patch.object(Feed, "take", lambda *_: None),
         patch.object(WindowBuilder, "whole", lambda *_: None),
-        patch("ml_prediction.core.preprocessing.filter_together", filter_alone),
     ):
         long = windows(spec, [list(push) for push in pushes], **options)
     return short, long, taken

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from obspy import Stream, Trace
+from scipy import signal
 
 from ml_prediction.core import filters
 from ml_prediction.errors import ConfigurationError
@@ -29,7 +30,13 @@ def noise(count: int, seed: int = 0) -> Floats:
 
 def filtered(spec: FilterSpec, samples: Floats, rate: float = RATE) -> Floats:
     sections = filters.design(spec, rate)
-    return filters.run(sections, samples, filters.steady_state(sections, float(samples[0])))[0]
+    return run(sections, samples, filters.steady_state(sections, float(samples[0])))
+
+
+def run(sections: Floats, samples: Floats, state: Floats) -> Floats:
+    out = np.empty_like(samples)
+    filters.run(sections, samples, state, out)
+    return out
 
 
 def obspy_filtered(samples: Floats, rate: float, kind: str, **options: float) -> Floats:
@@ -79,14 +86,21 @@ def test_no_bit_depends_on_how_the_samples_are_cut(spec: FilterSpec, cuts: list[
     samples = noise(300)
     sections = filters.design(spec, RATE)
     state = filters.steady_state(sections, float(samples[0]))
-    whole, last_state = filters.run(sections, samples, state)
-    edges = sorted({0, 300, *cuts})
-    parts = []
-    for low, high in pairwise(edges):
-        part, state = filters.run(sections, samples[low:high], state)
-        parts.append(part)
+    last_state = state.copy()
+    whole = run(sections, samples, last_state)
+    parts = [run(sections, samples[a:b], state) for a, b in pairwise(sorted({0, 300, *cuts}))]
     assert np.concatenate(parts).tobytes() == whole.tobytes()
     assert state.tobytes() == last_state.tobytes()
+
+
+@pytest.mark.parametrize("spec", [BAND, HIGH, LOW])
+def test_every_bit_is_scipys(spec: FilterSpec) -> None:
+    samples = noise(3000)
+    sections = filters.design(spec, RATE)
+    state = filters.steady_state(sections, float(samples[0]))
+    expected, after = signal.sosfilt(sections, samples, zi=state)
+    assert run(sections, samples, state).tobytes() == expected.tobytes()
+    assert state.tobytes() == after.tobytes()
 
 
 @pytest.mark.parametrize("high", [45.0, 50.0, 100.0])

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core import filters
-from ml_prediction.core.filtering import Unfiltered, filter_together
 from ml_prediction.core.following import Following
 from ml_prediction.core.grid import (
     differ,
@@ -87,7 +86,6 @@ class Channel:
         self._floor = -FOREVER  # outputs below were declared settled
         self.born: int | None = None  # first output ever
         self._closed_ns = -FOREVER  # what lies before, and in no segment, stays missing
-        self._unfiltered: Unfiltered | None = None
         self._offsets = Offsets(round(SPANS_KEPT * model_rate))
         self._warned = False
 
@@ -146,22 +144,15 @@ class Channel:
 
         Rows are views; the second is left out where there is no filter. None where one is missing.
         """
-        self._filter()
         return self._history.covering(start, stop)
 
     def read(self, start: int, stop: int) -> tuple[Floats, Flags]:
         """Samples as the model is to see them, and their validity; shape (stop - start,)."""
-        self._filter()
         return self._history.read(start, stop, 0)
 
     def read_unfiltered(self, start: int, stop: int) -> tuple[Floats, Flags]:
         """Resampled samples without the model's filter, and their validity."""
         return self._history.read(start, stop, 0 if self._sections is None else 1)
-
-    def take_unfiltered(self) -> Unfiltered | None:
-        """What has to be filtered before the next call, if there is any."""
-        waiting, self._unfiltered = self._unfiltered, None
-        return waiting
 
     def next_data(self, start: int) -> int | None:
         """First index at or after ``start`` that has data or may soon have; None without any."""
@@ -421,7 +412,6 @@ class Channel:
         start = segment.next_output
         if stop <= start:
             return
-        self._filter()
         rows = self._history.grow(start, stop - start, 1 if self._sections is None else 2)
         segment.resample(stop, rows[-1])
         if segment.state is None:  # the segment begins here
@@ -432,19 +422,13 @@ class Channel:
                 segment.state = filters.steady_state(self._sections, float(rows[-1, 0]))
         self._offsets.reach(stop)
         if self._sections is not None:
-            self._unfiltered = Unfiltered(self._sections, segment, rows)
-
-    def _filter(self) -> None:
-        """Filter what waits for it."""
-        if self._unfiltered is not None:
-            filter_together([self])
+            filters.run(self._sections, rows[-1], segment.state, rows[0])
 
     # -- state --------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""
         self._spill()
-        self._filter()
         segment = self._segment
         return {
             "nslc": list(self.nslc),

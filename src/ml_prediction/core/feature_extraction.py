@@ -352,6 +352,8 @@ class FeatureExtractor:
         covered = np.zeros(2 * reach + 1, dtype=np.bool_)
         for data in around.values():
             covered |= data.valid[centre - reach : centre + reach + 1]
+            if covered.all():
+                return 1.0
         return round(float(covered.mean()), 4)
 
     def _physical(

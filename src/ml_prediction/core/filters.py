@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
+from ml_prediction.core.kernels.sections import filter_sections
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.spec import FilterSpec
 
@@ -66,15 +67,9 @@ def _unit_state(sections: bytes) -> Floats:
     return np.asarray(signal.sosfilt_zi(np.frombuffer(sections).reshape(-1, 6)))
 
 
-def run_all(
-    sections: Floats, samples: Sequence[Floats], states: Sequence[Floats]
-) -> tuple[Floats, list[Floats]]:
-    """Several filtered channels, shape (channel, sample), and the state of each after them."""
-    filtered, after = signal.sosfilt(sections, np.stack(samples), zi=np.stack(states, axis=1))
-    return filtered, [after[:, row].copy() for row in range(len(states))]
+def run(sections: Floats, samples: Floats, state: Floats, out: Floats) -> None:
+    """Filter samples (shape (sample,)) into ``out``; the state goes on in place.
 
-
-def run(sections: Floats, samples: Floats, state: Floats) -> tuple[Floats, Floats]:
-    """Filtered samples and the state after them. Cutting the samples changes no bit."""
-    filtered, after = signal.sosfilt(sections, samples, zi=state)
-    return filtered, after
+    Cutting the samples changes no bit.
+    """
+    filter_sections(sections, samples, state, out)

@@ -81,6 +81,9 @@ class History:
 
     def read(self, start: int, stop: int, row: int) -> tuple[Floats, Flags]:
         """Copies of the samples and their validity, each of shape (stop - start,)."""
+        whole = self.covering(start, stop)
+        if whole is not None:
+            return whole[row].copy(), np.ones(stop - start, dtype=np.bool_)
         values, valid = np.zeros(stop - start), np.zeros(stop - start, dtype=np.bool_)
         for stretch in self._stretches[self._at(start) :]:
             low, high = max(start, stretch.first), min(stop, stretch.stop)

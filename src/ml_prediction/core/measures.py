@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.kernels.motion import farthest, first_swing, moments
 from ml_prediction.core.results import Polarity
 
-NOISE = (-5.0, -0.5)  # seconds from the pick
-SIGNAL = (0.0, 1.0)
+SPANS = ((-5.0, -0.5), (0.0, 1.0))  # noise and signal, seconds from the pick
 FIRST_MOTION = 0.3  # seconds after the pick
 LEAST_VALID = 0.8  # of noise and of signal
 CLEAR = 3.0  # noise standard deviations that a first motion must exceed
@@ -45,17 +45,15 @@ def measure_level(samples: Floats, valid: Flags, pick: int, rate: float) -> Leve
 
     NaN where less than 0.8 of the noise or of the signal is there.
     """
-    parts = []
-    for begin, end in (NOISE, SIGNAL):
-        first, stop = pick + round(begin * rate), pick + round(end * rate) + 1
-        here = slice(max(first, 0), max(stop, 0))
-        if valid[here].sum() < LEAST_VALID * (stop - first):
+    samples, valid = np.ascontiguousarray(samples), np.ascontiguousarray(valid)
+    noise, signal = ((pick + round(a * rate), pick + round(b * rate) + 1) for a, b in SPANS)
+    noise_count, mean, deviation = moments(samples, valid, *noise)
+    signal_count, _, signal_deviation = moments(samples, valid, *signal)
+    for count, (first, stop) in ((noise_count, noise), (signal_count, signal)):
+        if count < LEAST_VALID * (stop - first):
             return NOTHING
-        parts.append(samples[here][valid[here]])
-    noise, signal = parts
-    mean, deviation = float(noise.mean()), float(noise.std())
-    amplitude = float(np.abs(signal - mean).max())
-    snr = float(signal.std()) / deviation if deviation > 0 else math.nan
+    amplitude = farthest(samples, valid, *signal, mean)
+    snr = signal_deviation / deviation if deviation > 0 else math.nan
     return Level(amplitude, snr, mean, deviation)
 
 
@@ -76,19 +74,13 @@ def measure_polarity(
     """
     if not level.deviation > 0:
         return "unknown", 0.0
-    motion = (samples - level.mean) / level.deviation
-    reach = round(FIRST_MOTION * rate)
+    samples = np.ascontiguousarray(samples)
+    length = round(FIRST_MOTION * rate) + 1
     swings = []
     for start in (pick - spread, pick, pick + spread):
-        part = motion[start : start + reach + 1]
-        clear = np.flatnonzero(np.abs(part) > CLEAR)
-        if not len(clear):
-            continue
-        first = int(clear[0])
-        sign = math.copysign(1.0, part[first])
-        turned = np.flatnonzero(part[first:] * sign <= 0)
-        last = first + int(turned[0]) if len(turned) else len(part)
-        swings.append(sign * float(np.abs(part[first:last]).max()))
+        swing = first_swing(samples, start, start + length, level.mean, level.deviation, CLEAR)
+        if swing:
+            swings.append(swing)
     if not swings:
         return "unknown", 0.0
     vote = sum(math.copysign(1.0, swing) for swing in swings)

@@ -217,13 +217,13 @@ class Stacker:
         low, high = max(self._low, track.emitted - start), self._high
         if low >= high:
             return
-        new = item.probabilities[:, low:high]
         if plain:
-            track.votes.add(start + low, new)
+            track.votes.add(start, item.probabilities, low, high)
             return
+        new = item.probabilities[:, low:high]
         known = ~np.isnan(new).any(axis=0)
         recorded = item.mask[low:high]
-        track.votes.add(start + low, new, recorded & known)
+        track.votes.add_some(start + low, new, recorded & known)
         lost = int((recorded & ~known).sum())
         self._summary.skip("probabilities", "model gave no number", lost, item.instrument)
 

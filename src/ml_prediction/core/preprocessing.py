@@ -13,7 +13,6 @@ from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
 from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.components import Orientation
 from ml_prediction.core.feed import Feed
-from ml_prediction.core.filtering import filter_together
 from ml_prediction.core.grid import index_from, time_of
 from ml_prediction.core.history import Recording
 from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
@@ -44,6 +43,7 @@ class _Station:
     kept_from: int = -FOREVER
     complete: int = 0  # channels with which nothing was missing
     usual: tuple[Channel, ...] = ()  # one for each component, where that is all there is
+    usual_from: int = FOREVER  # index from which all of them have had data
 
 
 class Preprocessor:
@@ -284,6 +284,9 @@ class Preprocessor:
 
     def _channels(self, instrument: Instrument, component: str, stop: int) -> list[Channel]:
         """Channels that can be a component, best first, of those with data before ``stop``."""
+        station = self._stations[instrument]
+        if station.usual_from < stop and len(station.usual) == len(station.channels):
+            return [station.usual[self.spec.components.index(component)]]
         born, orientation = self._oriented(instrument, stop)
         return [born[code] for code in orientation.slots.get(component, ()) if code in born]
 
@@ -319,7 +322,7 @@ class Preprocessor:
         for instrument in instruments:
             for item in self._closing(instrument, self._stations[instrument]):
                 if isinstance(item, RawWindow):
-                    data = normalise(item.data[None], spec.normalisation)[0]
+                    data = normalise(item.data, spec.normalisation)
                     yield Window(instrument, spec.id, item.index, data, item.mask)
                 else:
                     yield item
@@ -339,12 +342,14 @@ class Preprocessor:
                 station.due_ns = time_of(stop - 2, self._rate)
                 if station.watermark_ns < station.due_ns:
                     return
-            front = self._advance(instrument, station, stop)
-            if front < stop:
-                return
-            window: RawWindow | Skipped | None = None
-            if usual := self._usual(instrument, station, stop):
-                window = self._builder.whole(instrument, index, usual)
+            # Samples that are there are final: where all of them are, nothing need be settled.
+            window: RawWindow | Skipped | None = self._whole(instrument, station, index)
+            front = stop
+            if window is None:
+                front = self._advance(instrument, station, stop)
+                if front < stop:
+                    return
+                window = self._whole(instrument, station, index)
             first = start if window else self._next_data(station, start)
             if first is not None and first < stop:
                 yield window or self._builder.build(
@@ -361,15 +366,19 @@ class Preprocessor:
                 yield Skipped(instrument, self.spec.id, index, station.next_index, "no data")
             self._forget(station)
 
-    def _usual(self, instrument: Instrument, station: _Station, stop: int) -> tuple[Channel, ...]:
-        """The channels of an instrument in the model's order, if each component has just one."""
+    def _whole(self, instrument: Instrument, station: _Station, index: int) -> RawWindow | None:
+        """The usual window, if this is one and its samples are there by now."""
         if len(station.usual) != len(station.channels):  # nobody is born twice: it stays so
-            born, orientation = self._oriented(instrument, stop)
+            born, orientation = self._oriented(instrument, index * self._stride + self._length)
             slots = [orientation.slots.get(letter, ()) for letter in self.spec.components]
             codes = [slot[0] for slot in slots if len(slot) == 1]
             alone = len(codes) == len(slots) and set(codes) == set(born) == set(station.channels)
             station.usual = tuple(born[code] for code in codes) if alone else ()
-        return station.usual
+            births = [channel.born for channel in station.usual if channel.born is not None]
+            station.usual_from = max(births, default=FOREVER)
+        if not station.usual:
+            return None
+        return self._builder.whole(instrument, index, station.usual)
 
     def _advance(self, instrument: Instrument, station: _Station, target: int) -> int:
         """Settle every channel up to an index; the front of the slowest."""
@@ -379,7 +388,6 @@ class Preprocessor:
             front = index_from(station.watermark_ns - waited_ns, self._rate)
         for channel in station.channels.values():
             front = min(front, channel.advance(target, station.watermark_ns))
-        filter_together(station.channels.values())
         return front
 
     def _waits(self, instrument: Instrument, station: _Station) -> bool:

@@ -101,6 +101,7 @@ class Segment:
         state = {name: getattr(self, name) for name in _PLAIN}
         state["rate"] = [self.rate.numerator, self.rate.denominator]
         state["fresh"] = np.concatenate([np.zeros(0), *self.fresh])
+        state["state"] = None if self.state is None else self.state.copy()
         return state
 
     @classmethod
@@ -108,6 +109,7 @@ class Segment:
         """Segment of a snapshot's state."""
         fresh = [state["fresh"]] if len(state["fresh"]) else []
         plain = {name: state[name] for name in _PLAIN}
+        plain["state"] = None if state["state"] is None else state["state"].copy()
         return cls(rate=rate, resampler=resampler, fresh=fresh, **plain)
 
 

@@ -128,8 +128,7 @@ class TriggerTrack:
         stop = self._start + len(self._values)
         live = self._values[self.scan - self._start :]
         base = self.scan
-        with np.errstate(invalid="ignore"):
-            above, high = live >= self._off, live >= self._on
+        above, high = live >= self._off, live >= self._on
         if self._muted:
             quiet = np.flatnonzero(~above)
             above[: quiet[0] if len(quiet) else len(above)] = False

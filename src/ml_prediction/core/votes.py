@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core.history import Flags
+from ml_prediction.core.kernels.voting import add_votes, mean_votes
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -36,39 +37,38 @@ class Votes:
         self._counts = np.empty(0, dtype=dtype)
         self._mask = np.empty(0, dtype=np.bool_)
 
-    def add(self, start: int, outputs: Floats32, use: Flags | None = None) -> None:
-        """Stack a window's outputs.
+    def add(self, start: int, outputs: Floats32, low: int, high: int) -> None:
+        """Stack a window's outputs, of which all count from ``low`` to ``high`` (exclusive).
 
         Parameters
         ----------
         start
-            Index of the first sample, not before that of the first held.
+            Index of the window's first sample; ``low`` is not before the first that is held.
         outputs
             Shape (label, sample).
-        use
-            Shape (sample,): which of them count; None for all.
+        low, high
+            Which samples of the window.
         """
-        stop = start + outputs.shape[1]
-        held = self.stop
-        if use is None and start <= held < stop:
+        first, stop, held = start + low, start + high, self.stop
+        if first <= held < stop:
             self._grow(stop)
             self._mask[held - self._origin : stop - self._origin] = False
         else:
             self._reserve(stop)
             held = stop
+        at, seen = first - self._origin, min(held, stop) - first
+        outputs = np.ascontiguousarray(outputs)
+        add_votes(self._sums, self._counts, at, outputs, low, high, seen, self._highest)
+
+    def add_some(self, start: int, outputs: Floats32, use: Flags) -> None:
+        """Stack outputs (label, sample) from a sample on, where ``use`` (sample,) is True."""
+        stop = start + outputs.shape[1]
+        self._reserve(stop)
         here = slice(start - self._origin, stop - self._origin)
-        sums, counts = self._sums[:, here], self._counts[here]
+        sums = self._sums[:, here]
         merge = np.maximum if self._highest else np.add
-        if use is None:
-            seen = min(held, stop) - start
-            old = sums[:, :seen]
-            merge(old, outputs[:, :seen], out=old)
-            sums[:, seen:] = outputs[:, seen:]
-            np.add(counts[:seen], 1, out=counts[:seen])
-            counts[seen:] = 1
-        else:
-            merge(sums, outputs, out=sums, where=use)
-            counts += use
+        merge(sums, outputs, out=sums, where=use)
+        self._counts[here] += use
 
     def mark(self, start: int, mask: Flags) -> None:
         """Note where something was recorded; samples before the first held are left out."""
@@ -105,9 +105,11 @@ class Votes:
         sums = self._sums[:, start - self._origin : stop - self._origin]
         if where is None and self._highest:
             return sums.astype(np.float32)
-        counts = self.counts(start, stop)
         if where is None:
-            return np.divide(sums, counts).astype(np.float32, copy=False)
+            mean = np.empty(sums.shape, dtype=np.float32)
+            mean_votes(self._sums, self._counts, start - self._origin, mean)
+            return mean
+        counts = self.counts(start, stop)
         values = np.full(sums.shape, np.nan, dtype=np.float32)
         np.divide(sums, 1 if self._highest else counts, out=values, where=where)
         return values

@@ -181,5 +181,5 @@ class WindowBuilder:
         sections = filters.for_channel(spec.filters, channel.nslc.channel, spec.sampling_rate)
         if sections is not None:
             state = filters.steady_state(sections, float(motion[0]))
-            motion, _ = filters.run(sections, motion, state)
+            filters.run(sections, motion, state, motion)
         return motion[start - begin :]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
 from ml_prediction.core.history import Flags, Floats
+from ml_prediction.core.kernels import window
 from ml_prediction.core.packets import runs
 from ml_prediction.models.spec import Normalisation
 from ml_prediction.util.codes import Instrument
@@ -102,60 +104,50 @@ def _bounce(distance: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int6
     return np.minimum(position, 2 * length - 1 - position)
 
 
-def normalise(batch: Floats, how: Normalisation) -> npt.NDArray[np.float32]:
-    """Demean, detrend, scale and taper windows, all at once.
+_METHODS: Final = {"std": window.BY_DEVIATION, "peak": window.BY_PEAK, "model": window.BY_NOTHING}
+_SCOPES: Final = {"component": window.EACH, "window": window.WHOLE, "mean": window.MEAN}
+
+
+def normalise(samples: Floats, how: Normalisation) -> npt.NDArray[np.float32]:
+    """Demean, detrend, scale and taper a window.
 
     Parameters
     ----------
-    batch
-        Shape (window, component, sample), C-contiguous. Absent components are zeros. It is
-        worked on in place: twice as fast.
+    samples
+        Shape (component, sample). Absent components are zeros.
     how
         As the model was trained. With method ``model`` only the mean is removed here.
 
     Returns
     -------
     numpy.ndarray
-        Shape (window, component, sample), float32.
+        Shape (component, sample), float32.
     """
-    batch = np.ascontiguousarray(batch)
-    batch -= np.add.reduce(batch, axis=-1, keepdims=True) / batch.shape[-1]
-    if how.method == "model":
-        return batch.astype(np.float32)
-    if how.detrend:
-        batch = signal.detrend(batch, axis=-1)
-    batch *= 1.0 / (_scale(batch, how) + how.epsilon)
-    if how.taper:
-        ramp = _ramp(how.taper)
-        batch[..., : how.taper] *= ramp
-        batch[..., -how.taper :] *= ramp[::-1]
-    return batch.astype(np.float32)
+    made = np.empty(samples.shape, dtype=np.float32)
+    taper = 0 if how.method == "model" else how.taper
+    if how.detrend and how.method != "model":
+        samples = signal.detrend(samples)
+    window.normalise_window(
+        np.ascontiguousarray(samples),
+        _taper(samples.shape[1], taper),
+        _METHODS[how.method],
+        _SCOPES[how.scope],
+        how.epsilon,
+        made,
+    )
+    return made
 
 
 @lru_cache(maxsize=16)
-def _ramp(length: int) -> Floats:
-    """Rising half of a cosine taper."""
-    return np.asarray(0.5 * (1 + np.cos(np.linspace(np.pi, 2 * np.pi, length))))
-
-
-def _scale(batch: Floats, how: Normalisation) -> Floats:
-    """Statistic that demeaned windows are divided by, of a shape that broadcasts over them.
-
-    Every reduction runs over one contiguous last axis, so a window's place in the batch
-    changes no bit.
-    """
-    if how.scope == "window":
-        flat = batch.reshape(len(batch), 1, -1)
-        return _statistic(flat, how)
-    scale = _statistic(batch, how)
-    return scale.mean(axis=1, keepdims=True) if how.scope == "mean" else scale
-
-
-def _statistic(values: Floats, how: Normalisation) -> Floats:
-    if how.method == "peak":
-        return np.asarray(np.abs(values).max(axis=-1, keepdims=True))
-    squares = np.add.reduce(np.square(values), axis=-1, keepdims=True)
-    return np.asarray(np.sqrt(squares / (values.shape[-1] - 1)))
+def _taper(length: int, ends: int) -> Floats:
+    """Ones, with so many samples of a cosine taper at both ends."""
+    factors = np.ones(length)
+    if ends:
+        ramp = 0.5 * (1 + np.cos(np.linspace(np.pi, 2 * np.pi, ends)))
+        factors[:ends] *= ramp
+        factors[-ends:] *= ramp[::-1]
+    factors.setflags(write=False)
+    return factors
 
 
 @lru_cache(maxsize=64)
