@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from obspy import Inventory
 
@@ -24,6 +24,10 @@ from ml_prediction.models import Model, load_model
 from ml_prediction.sources.files import FileSource
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.times import to_microseconds
+
+BATCH: Final = 60.0
+"""Seconds of data that are pushed together. What is in one push can't be late for each other, so
+that the lateness sets no limit; more only takes memory, 70 kB for an instrument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def run_share(
     watch = Stopwatch(own.seconds, time.perf_counter)
     with _Tray(share) as tray:
         done = 0
-        for batch in watch.each("reading", source.batches()):
+        for batch in watch.each("reading", source.batches(BATCH)):
             result = pipeline.push(batch)
             with watch.stage("writing"):
                 tray.take(batch, result)

@@ -103,7 +103,7 @@ class FileSource:
         ----------
         seconds
             Length of an interval. Its limits are multiples of it since 1970. At most half the
-            pipeline's lateness, so that nothing is late.
+            pipeline's lateness, so that nothing is late; any, if each batch is pushed at once.
 
         Yields
         ------

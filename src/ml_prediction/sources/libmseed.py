@@ -6,11 +6,12 @@ an archive has a hundred million records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 from pymseed import MiniSEEDError, sourceid2nslc
 from pymseed.clib import clibmseed, ffi
 from pymseed.logging import begin_operation
@@ -34,8 +35,8 @@ _TYPES: Final[dict[bytes, np.dtype[Any]]] = {
 }
 
 
-def records(buffer: bytes | memoryview, flags: int) -> Iterator[Any]:
-    """Structure of each record in libmseed; good until the next one is asked for.
+class Parser:
+    """Parses records of a buffer, one at a time.
 
     Parameters
     ----------
@@ -43,28 +44,63 @@ def records(buffer: bytes | memoryview, flags: int) -> Iterator[Any]:
         Records one after the other.
     flags
         HEADERS, HEADERS_OF_PART or SAMPLES.
-
-    Raises
-    ------
-    MiniSEEDError
-        Where there is no record, or one that is cut short (status MS_ENDOFFILE).
     """
-    begin_operation()
-    whole = ffi.from_buffer(buffer)
-    size, offset = len(whole), 0
-    place = ffi.new("MS3Record **")
-    parse = clibmseed.msr3_parse
-    try:
-        while offset < size:
-            status = parse(whole + offset, size - offset, place, flags, 0)
+
+    def __init__(self, buffer: bytes | memoryview, flags: int) -> None:
+        begin_operation()
+        self._whole = ffi.from_buffer(buffer)
+        self._flags = flags
+        self._place = ffi.new("MS3Record **")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        clibmseed.msr3_free(self._place)
+
+    def at(self, offset: int) -> Any:
+        """Structure in libmseed of the record at an offset; good until the next one is asked for.
+
+        Raises
+        ------
+        MiniSEEDError
+            Where there is no record, or one that is cut short (status MS_ENDOFFILE).
+        """
+        left = len(self._whole) - offset
+        status = clibmseed.msr3_parse(self._whole + offset, left, self._place, self._flags, 0)
+        if status:
+            raise MiniSEEDError(_status(status, left, offset), "no whole record")
+        return self._place[0]
+
+    def fill(self, samples: npt.NDArray[Any], counts: Sequence[int], length: int) -> None:
+        """Decode all records, of one length, into one array.
+
+        Parameters
+        ----------
+        samples
+            Shape (sample,), of the records' type.
+        counts
+            Samples of each record.
+
+        Raises
+        ------
+        MiniSEEDError
+            As `at`.
+        ValueError
+            If a record holds not so many samples.
+        """
+        target = ffi.from_buffer(samples)
+        size, place, flags, parse = samples.itemsize, self._place, self._flags, clibmseed.msr3_parse
+        at, done = self._whole, 0
+        for number, count in enumerate(counts):
+            status = parse(at, length, place, flags, 0)
             if status:
-                raise MiniSEEDError(_status(status, size - offset, offset), "no whole record")
+                raise MiniSEEDError(_status(status, length, number * length), "no whole record")
             record = place[0]
-            length = record.reclen
-            yield record
-            offset += length
-    finally:
-        clibmseed.msr3_free(place)
+            if record.numsamples != count:
+                raise ValueError("not a whole record of samples")
+            ffi.memmove(target + done, record.datasamples, count * size)
+            at, done = at + length, done + count * size
 
 
 def _status(status: int, remaining: int, offset: int) -> int:

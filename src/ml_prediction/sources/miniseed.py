@@ -16,11 +16,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from pymseed import MiniSEEDError, MS3Record
 from pymseed.clib import clibmseed
-from pymseed.logging import get_error_messages
 
-from ml_prediction.core.joining import Part, Run, gather, join
-from ml_prediction.core.packets import Packet
+from ml_prediction.core.packets import runs
 from ml_prediction.sources import libmseed
+from ml_prediction.sources.alike import Bytes, Times, records_alike
 from ml_prediction.sources.problems import Report
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
@@ -42,6 +41,7 @@ _RECORD_START: Final = re.compile(
 )
 _CONTROL_HEADER: Final = re.compile(rb"[0-9]{6}[VAST][ *]")
 _HEAD_BYTES: Final = 48
+_LATEST: Final = 2**63 - 1
 _ADVICE: Final = {
     "zero-length record": "It holds no samples: fetch the file again, if it should.",
     "text record": "It holds a log, no samples: choose other channels with --channels.",
@@ -66,6 +66,38 @@ class Header(NamedTuple):
         return self.start_ns + round((self.samples - 1) * NANOSECONDS / self.rate)
 
 
+class Row(NamedTuple):
+    """Consecutive records of a file that look alike.
+
+    Attributes
+    ----------
+    first
+        Header of the first one.
+    starts_ns, counts
+        Time of the first sample, and number of samples, of each record.
+    """
+
+    first: Header
+    starts_ns: Times
+    counts: Times
+
+    @property
+    def ends_ns(self) -> Times:
+        """Time of the last sample of each record."""
+        lengths = np.rint((self.counts - 1) * NANOSECONDS / self.first.rate)
+        return np.asarray(self.starts_ns + lengths.astype(np.int64))
+
+    def part(self, start: int, stop: int) -> Row:
+        """Some of the records."""
+        starts_ns, counts = self.starts_ns[start:stop], self.counts[start:stop]
+        first = self.first._replace(
+            start_ns=int(starts_ns[0]),
+            samples=int(counts[0]),
+            offset=self.first.offset + start * self.first.length,
+        )
+        return Row(first, starts_ns, counts)
+
+
 class Block(NamedTuple):
     """Consecutive wanted records of a file; ``start_ns`` is their earliest time."""
 
@@ -86,7 +118,7 @@ def contains_record(path: Path) -> bool:
     return _next_record(buffer, 0, final=True) is not None
 
 
-def headers(path: Path, report: Report, *, chunk: int = CHUNK_BYTES) -> Iterator[Header]:
+def rows(path: Path, report: Report, *, chunk: int = CHUNK_BYTES) -> Iterator[Row]:
     """Headers of all records of a file, in file order.
 
     Parameters
@@ -113,37 +145,49 @@ def headers(path: Path, report: Report, *, chunk: int = CHUNK_BYTES) -> Iterator
 
 def _scan(
     buffer: bytes, base: int, final: bool, path: Path, report: Report
-) -> Generator[Header, None, int]:
+) -> Generator[Row, None, int]:
     """Yield the headers in a buffer; return how many bytes are done with."""
     offset = 0
-    whole = memoryview(buffer)
-    while offset < len(buffer):
-        try:
-            for record in libmseed.records(whole[offset:], libmseed.HEADERS):
-                length = record.reclen
+    raw = np.frombuffer(buffer, dtype=np.uint8)
+    with libmseed.Parser(buffer, libmseed.HEADERS) as parser:
+        while offset < len(buffer):
+            try:
+                header = header_of(parser.at(offset), base + offset)
                 # A record without blockette 1000 ends where the next one starts, which
                 # can't be known at the end of a buffer.
-                if not final and offset > 0 and offset + length >= len(buffer):
+                if not final and offset > 0 and offset + header.length >= len(buffer):
                     return offset
-                yield header_of(record, base + offset)
-                offset += length
-            return offset
-        except MiniSEEDError as error:
-            cut = error.status_code == clibmseed.MS_ENDOFFILE
-            if cut and not final and offset > 0:
-                return offset
-        except ValueError:  # codes that are no text
-            cut = False
-        found = _next_record(buffer, offset + 1, final=final)
-        resume = len(buffer) if found is None else found
-        if found is None and not final:
-            resume = max(len(buffer) - _HEAD_BYTES, offset + 1)
-        if not _CONTROL_HEADER.match(buffer, offset):
-            where = f"{path}: {resume - offset} bytes at byte {base + offset}"
-            what = "are a record cut short" if cut and found is None else "are no miniSEED record"
-            report("corrupt", f"{where} {what}; skipped. Fetch the file again.", 1, "record")
-        offset = resume
+                row = _row(header, raw, offset)
+                yield row
+                offset += header.length * len(row.counts)
+                continue
+            except MiniSEEDError as error:
+                cut = error.status_code == clibmseed.MS_ENDOFFILE
+                if cut and not final and offset > 0:
+                    return offset
+            except ValueError:  # codes that are no text
+                cut = False
+            found = _next_record(buffer, offset + 1, final=final)
+            resume = len(buffer) if found is None else found
+            if found is None and not final:
+                resume = max(len(buffer) - _HEAD_BYTES, offset + 1)
+            if not _CONTROL_HEADER.match(buffer, offset):
+                where = f"{path}: {resume - offset} bytes at byte {base + offset}"
+                what = (
+                    "are a record cut short" if cut and found is None else "are no miniSEED record"
+                )
+                report("corrupt", f"{where} {what}; skipped. Fetch the file again.", 1, "record")
+            offset = resume
     return offset
+
+
+def _row(header: Header, raw: Bytes, offset: int) -> Row:
+    """A header, and those after it that look like it; alone if it can't be used."""
+    if unusable(header) is None:
+        return Row(
+            header, *records_alike(raw, offset, header.length, header.start_ns, header.samples)
+        )
+    return Row(header, np.array([header.start_ns]), np.array([header.samples]))
 
 
 def _next_record(buffer: bytes, start: int, *, final: bool) -> int | None:
@@ -195,111 +239,41 @@ def unusable(header: Header) -> str | None:
     return None
 
 
-def wanted_headers(path: Path, selection: Selection, report: Report) -> Iterator[Header]:
+def wanted_rows(path: Path, selection: Selection, report: Report) -> Iterator[Row]:
     """Headers of the usable records with wanted samples; what is unusable is reported."""
-    for header in headers(path, report):
+    for row in rows(path, report):
+        header = row.first
         if not selection.wants(header.nslc):
             continue
         reason = unusable(header)
         if reason is not None:
             where = f"{path}: {reason} of {header.nslc} at byte {header.offset}"
             report(reason, f"{where}; not used. {_ADVICE[reason]}", 1, "record")
-        elif selection.all_times or selection.overlaps(header.start_ns, header.end_ns):
-            yield header
+        elif selection.all_times:
+            yield row
+        else:
+            wanted = selection.overlapping(row.starts_ns, row.ends_ns)
+            yield from (row.part(start, stop) for start, stop in runs(wanted))
 
 
 def index(path: Path, selection: Selection, report: Report) -> list[Block]:
     """Blocks of consecutive wanted records, each of about 32 KiB, in file order."""
     blocks: list[Block] = []
     start_ns, offset, end = 0, 0, -1
-    for header in wanted_headers(path, selection, report):
-        if header.offset == end and end + header.length - offset <= BLOCK_BYTES:
-            start_ns = min(start_ns, header.start_ns)
-        else:
-            if end >= 0:
-                blocks.append(Block(start_ns, offset, end - offset))
-            start_ns, offset = header.start_ns, header.offset
-        end = header.offset + header.length
+    for row in wanted_rows(path, selection, report):
+        length, done = row.first.length, 0
+        while done < len(row.counts):
+            here = row.first.offset + done * length
+            room = (BLOCK_BYTES - (end - offset)) // length if here == end else 0
+            if room < 1:
+                if end >= 0:
+                    blocks.append(Block(start_ns, offset, end - offset))
+                start_ns, offset, end = _LATEST, here, here
+                room = max(1, BLOCK_BYTES // length)
+            part = row.starts_ns[done : done + room]
+            start_ns = min(start_ns, int(part.min()))
+            end += len(part) * length
+            done += len(part)
     if end >= 0:
         blocks.append(Block(start_ns, offset, end - offset))
     return blocks
-
-
-def decode(path: Path, block: Block, report: Report) -> list[Packet]:
-    """Samples of a block, contiguous records joined.
-
-    A record whose checksum or last sample (Steim) is wrong is corrupt: reported, not used.
-
-    Raises
-    ------
-    OSError
-        If the file can't be read any more.
-    """
-    with path.open("rb") as handle:
-        handle.seek(block.offset)
-        raw = handle.read(block.length)
-    packets = _decode_fast(raw)
-    return join(_decode_one_by_one(raw, block, path, report)) if packets is None else packets
-
-
-def _decode_fast(raw: bytes) -> list[Packet] | None:
-    """All records, joined as by `join`; None if there is anything to complain about."""
-    try:
-        runs = gather(_parts(raw))
-    except (MiniSEEDError, ValueError):
-        return None
-    # libmseed logs a failed Steim integrity check but returns the samples all the same.
-    return None if get_error_messages() else [_packet_of(run) for run in runs]
-
-
-def _parts(raw: bytes) -> Iterator[Part[bytes]]:
-    """Decoded records.
-
-    Raises
-    ------
-    ValueError
-        If one has no samples, fewer than its header says, or no rate.
-    """
-    for record in libmseed.records(raw, libmseed.SAMPLES):
-        rate, count = libmseed.rate(record), record.numsamples
-        dtype = libmseed.sample_type(record)
-        if dtype is None or not 0 < count == record.samplecnt or not 0 < rate < math.inf:
-            raise ValueError("not a whole record of samples")
-        samples = libmseed.sample_bytes(record, dtype.itemsize)
-        yield Part(libmseed.channel(record), record.starttime, rate, dtype, count, samples)
-
-
-def _packet_of(run: Run[bytes]) -> Packet:
-    samples = np.frombuffer(bytearray().join(run.parts), dtype=run.dtype)
-    return Packet(run.nslc, run.start_ns, run.rate, samples)
-
-
-def _decode_one_by_one(raw: bytes, block: Block, path: Path, report: Report) -> list[Packet]:
-    packets: list[Packet] = []
-    view = memoryview(raw)
-    offset = 0
-    while offset < len(raw):
-        length = len(raw) - offset
-        complaint = ""
-        try:
-            length = MS3Record.parse(view[offset:], validate_crc=False).reclen
-            record = MS3Record.parse(view[offset : offset + length], unpack_data=True)
-            complaint = next((m for m in get_error_messages() if "integrity" in m), "")
-            if record.numsamples != record.samplecnt:
-                complaint = f"{record.numsamples} of {record.samplecnt} samples decoded"
-            if not complaint:
-                packets.append(_packet(record))
-        except (MiniSEEDError, ValueError) as error:
-            complaint = str(error)
-        if complaint:
-            where = f"{path}: record at byte {block.offset + offset}"
-            text = f"{where} does not decode ({complaint}); not used. Fetch the file again."
-            report("corrupt", text, 1, "record")
-        offset += length
-    return packets
-
-
-def _packet(record: MS3Record) -> Packet:
-    samples = record.np_datasamples.copy()  # libmseed reuses its buffer
-    nslc = libmseed.channel_of(record.sourceid)
-    return Packet(nslc, record.starttime, record.samprate, samples)

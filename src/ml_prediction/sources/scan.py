@@ -148,8 +148,8 @@ def _scan_miniseed(file: InputFile, selection: Selection, report: Report) -> Fil
         if probed is not None:
             return probed
     parts = (
-        (header.nslc, header.start_ns, header.end_ns, header.samples)
-        for header in miniseed.wanted_headers(file.path, selection, report)
+        (row.first.nslc, int(row.starts_ns.min()), int(row.ends_ns.max()), int(row.counts.sum()))
+        for row in miniseed.wanted_rows(file.path, selection, report)
     )
     return _summarise(file.path, MINISEED, parts)
 
@@ -229,7 +229,7 @@ def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
 
 def _parse(raw: bytes) -> miniseed.Header | None:
     try:
-        found = libmseed.records(raw, libmseed.HEADERS_OF_PART)
-        return next((miniseed.header_of(record, 0) for record in found), None)
+        with libmseed.Parser(raw, libmseed.HEADERS_OF_PART) as parser:
+            return miniseed.header_of(parser.at(0), 0)
     except (MiniSEEDError, ValueError):
         return None

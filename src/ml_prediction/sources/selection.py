@@ -7,9 +7,14 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
+
 from ml_prediction.core.packets import Packet, samples_before
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.util.codes import NSLC
+
+Times = npt.NDArray[np.int64]
 
 
 class Selection:
@@ -73,6 +78,15 @@ class Selection:
         return (self.end_ns is None or start_ns <= self.end_ns) and (
             self.start_ns is None or end_ns >= self.start_ns
         )
+
+    def overlapping(self, starts_ns: Times, ends_ns: Times) -> npt.NDArray[np.bool_]:
+        """The same for each of several intervals; shape (interval,)."""
+        found = np.ones(len(starts_ns), dtype=np.bool_)
+        if self.end_ns is not None:
+            found &= starts_ns <= self.end_ns
+        if self.start_ns is not None:
+            found &= ends_ns >= self.start_ns
+        return found
 
     def trim(self, packet: Packet) -> Packet | None:
         """Samples of a packet within the range; None if there are none."""

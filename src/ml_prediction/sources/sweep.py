@@ -21,6 +21,7 @@ from pathlib import Path
 from ml_prediction.core.joining import join
 from ml_prediction.core.packets import Packet
 from ml_prediction.sources import foreign, miniseed
+from ml_prediction.sources.decoding import decode
 from ml_prediction.sources.file_info import FileInfo
 from ml_prediction.sources.pieces import Pieces
 from ml_prediction.sources.problems import ProblemLedger
@@ -96,7 +97,7 @@ class Sweep:
     def _decode(self, path: Path, block: miniseed.Block) -> None:
         report = self._ledger.reporter(path)
         try:
-            self._wait(miniseed.decode(path, block, report))
+            self._wait(decode(path, block, report))
         except OSError as error:
             text = f"{path}: {block.length} bytes can't be read any more ({error}); not used."
             report("unreadable", f"{text} Check the file and its rights.", 1, "record")
