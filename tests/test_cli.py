@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import subprocess
 import sys
@@ -222,7 +221,7 @@ def test_termination_is_an_interrupt(
     number = getattr(signal, name)
 
     def run(*args: Any, **kwargs: Any) -> int:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)  # to this thread: another one might hear of it too late
         return 0
 
     monkeypatch.setattr(driver_local, "run", run)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import signal
 
 from ml_prediction.core.assembly import Assembled, Component, OneComponent, assemble
-from ml_prediction.core.windows import fill_gaps, normalise
+from ml_prediction.core.windows import Rooms, fill_gaps, normalise, together
 from ml_prediction.models import Model, load_model
 from ml_prediction.models.engines.torch_engine import TorchEngine
 from ml_prediction.models.spec import Normalisation
@@ -129,7 +129,7 @@ def seisbench_preprocessed(model: Model, batch: Floats) -> Floats:
 def test_normalises_as_seisbenchs_eqtransformer() -> None:
     eqt = load_model(device="cpu", engine="torch")
     batch = windows(8, eqt.spec.in_samples)
-    found = [normalise(window, eqt.spec.normalisation) for window in batch]
+    found = [normalised(window, eqt.spec.normalisation) for window in batch]
     np.testing.assert_allclose(found, seisbench_preprocessed(eqt, batch), rtol=0, atol=1e-6)
 
 
@@ -137,7 +137,7 @@ def test_normalises_as_seisbenchs_phasenet(shared: Path) -> None:
     weights = shared / "models" / "phasenet" / "original"
     phasenet = load_model("PhaseNet", weights, device="cpu", engine="torch")
     batch = windows(8, phasenet.spec.in_samples)
-    found = [normalise(window, phasenet.spec.normalisation) for window in batch]
+    found = [normalised(window, phasenet.spec.normalisation) for window in batch]
     np.testing.assert_allclose(found, seisbench_preprocessed(phasenet, batch), rtol=0, atol=1e-6)
 
 
@@ -147,6 +147,12 @@ ALL = [
     for scope in ("component", "window", "mean")
     for detrend, taper in ((False, 0), (True, 6))
 ]
+
+
+def normalised(window: Floats, how: Normalisation) -> npt.NDArray[np.float32]:
+    made = np.empty(window.shape, dtype=np.float32)
+    normalise(list(window), how, made)
+    return made
 
 
 def by_steps(window: Floats, how: Normalisation) -> Floats:
@@ -178,30 +184,49 @@ def test_normalises_as_the_same_steps_in_numpy(how: Normalisation, length: int) 
         before = window.copy()
         expected = by_steps(window, how)
         tolerance = 1e-6 * max(1.0, float(np.abs(expected).max()))
-        np.testing.assert_allclose(normalise(window, how), expected, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(normalised(window, how), expected, rtol=0, atol=tolerance)
         np.testing.assert_array_equal(window, before)
 
 
 @pytest.mark.parametrize("how", [*ALL, Normalisation("model")], ids=str)
 def test_no_bit_depends_on_where_the_samples_lie(how: Normalisation) -> None:
     window = windows(2, 3001)[1]
-    expected = normalise(window, how)
+    expected = normalised(window, how)
     room = np.empty(window.size + 5)
     moved = room[5:].reshape(window.shape)
     moved[:] = window
-    assert normalise(moved, how).tobytes() == expected.tobytes()
-    assert normalise(np.asfortranarray(window), how).tobytes() == expected.tobytes()
+    assert normalised(moved, how).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("how", ALL, ids=str)
 def test_silence_stays_silence(how: Normalisation) -> None:
-    assert not normalise(np.zeros((3, 500)), how).any()
+    assert not normalised(np.zeros((3, 500)), how).any()
 
 
-def test_the_result_is_contiguous_float32() -> None:
-    found = normalise(windows(1, 500)[0], EQT)
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
+def test_windows_made_one_after_the_other_are_a_batch_without_a_copy() -> None:
+    rooms = Rooms(3, 50, 4)
+    windows = [rooms.take() for _ in range(6)]
+    for number, window in enumerate(windows):
+        window[:] = number
+    for part in (windows[:4], windows[1:3], windows[4:]):
+        assert together(part).base is part[0].base
+        np.testing.assert_array_equal(together(part), np.stack(part))
+
+
+@pytest.mark.parametrize("order", [(1, 0), (0, 2), (3, 4), (0, 0)])
+def test_windows_that_lie_otherwise_are_copied_into_a_batch(order: tuple[int, int]) -> None:
+    rooms = Rooms(3, 50, 4)
+    windows = [rooms.take() for _ in range(6)]
+    for number, window in enumerate(windows):
+        window[:] = number
+    batch = together([windows[number] for number in order])
+    assert batch[:, 0, 0].tolist() == list(order)
+    assert not any(np.shares_memory(batch, window) for window in windows)
+
+
+def test_a_window_from_elsewhere_is_copied_too() -> None:
+    alone = np.ones((3, 50), dtype=np.float32)
+    np.testing.assert_array_equal(together([alone, alone * 2]), [alone, alone * 2])
 
 
 # -- which components are used --------------------------------------------------------------------
@@ -221,7 +246,7 @@ def constant(value: float, count: int = LENGTH) -> Component:
     return Component(samples, samples.copy(), valid)
 
 
-def together(
+def assembled(
     *parts: Component | None, one_component: OneComponent = "zero", letters: str = "ENZ"
 ) -> Assembled:
     return assemble(parts, letters, LENGTH, one_component)
@@ -233,14 +258,14 @@ def used(made: Assembled) -> list[int]:
 
 @pytest.mark.parametrize(("count", "usable"), [(200, True), (199, False), (1, False)])
 def test_a_fifth_of_the_window_must_be_valid_on_some_component(count: int, usable: bool) -> None:
-    made = together(component(count, 300), component(count, 500), component(count, 700))
+    made = assembled(component(count, 300), component(count, 500), component(count, 700))
     assert (made.reason is None) is usable
     assert made.reason in {None, "too few samples"}
 
 
 @pytest.mark.parametrize(("count", "rows"), [(400, [0, 1, 2]), (399, [0, 2])])
 def test_a_component_with_less_than_half_of_the_best_is_absent(count: int, rows: list[int]) -> None:
-    made = together(component(800), component(count), component(700))
+    made = assembled(component(800), component(count), component(700))
     assert used(made) == rows
     assert made.reason is None
     for row in range(3):
@@ -249,7 +274,7 @@ def test_a_component_with_less_than_half_of_the_best_is_absent(count: int, rows:
 
 def test_used_components_are_filled_and_the_mask_tells_what_was_recorded() -> None:
     parts = (component(), component(600, 100, 1), component(700, 300, 2))
-    made = together(*parts)
+    made = assembled(*parts)
     for row, part in enumerate(parts):
         np.testing.assert_array_equal(made.data[row], mirrored(part.samples, part.valid))
         np.testing.assert_array_equal(made.mask[row], part.valid)
@@ -257,7 +282,7 @@ def test_used_components_are_filled_and_the_mask_tells_what_was_recorded() -> No
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -8e6])
 def test_a_constant_component_is_absent_and_told(value: float) -> None:
-    made = together(component(), constant(value), component())
+    made = assembled(component(), constant(value), component())
     assert made.flat == (1,)
     assert used(made) == [0, 2]
     assert not made.data[1].any()
@@ -265,13 +290,13 @@ def test_a_constant_component_is_absent_and_told(value: float) -> None:
 
 
 def test_a_constant_component_does_not_set_the_standard_for_the_others() -> None:
-    made = together(constant(3.0), component(300), component(250))
+    made = assembled(constant(3.0), component(300), component(250))
     assert used(made) == [1, 2]
     assert made.reason is None
 
 
 def test_a_window_of_constants_is_skipped_as_flat() -> None:
-    made = together(constant(1.0), constant(2.0), constant(3.0))
+    made = assembled(constant(1.0), constant(2.0), constant(3.0))
     assert made.reason == "flat"
     assert made.flat == (0, 1, 2)
 
@@ -280,26 +305,26 @@ def test_a_digit_of_noise_on_a_large_offset_is_not_flat() -> None:
     samples = np.full(LENGTH, 8_000_000.0)
     samples[500] += 1
     part = Component(samples, samples, np.ones(LENGTH, dtype=np.bool_))
-    assert together(part, part, part).flat == ()
+    assert assembled(part, part, part).flat == ()
 
 
 def test_flatness_is_judged_without_the_models_filter() -> None:
     noise = component()
     filtered_to_nothing = Component(np.zeros(LENGTH), noise.unfiltered, noise.valid)
     rounding = Component(noise.samples * 1e-12, np.full(LENGTH, 7.0), noise.valid)
-    assert together(filtered_to_nothing, noise, rounding).flat == (2,)
+    assert assembled(filtered_to_nothing, noise, rounding).flat == (2,)
 
 
 def test_a_constant_of_which_little_is_there_is_flat_too() -> None:
     """15 % of a window: constant over all that is known of it."""
-    made = together(constant(4.0, 150), None, component(250))
+    made = assembled(constant(4.0, 150), None, component(250))
     assert made.flat == (0,)
 
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_a_constant_of_which_too_little_is_there_is_not_called_flat(count: int) -> None:
     """One sample is always constant: that says nothing about the sensor."""
-    made = together(constant(4.0, count), None, component(250))
+    made = assembled(constant(4.0, count), None, component(250))
     assert made.flat == ()
     assert used(made) == [2]
 
@@ -307,25 +332,25 @@ def test_a_constant_of_which_too_little_is_there_is_not_called_flat(count: int) 
 def test_vertical_only_zero_clone_and_skip() -> None:
     vertical = component(700, 100)
     filled = mirrored(vertical.samples, vertical.valid)
-    zero = together(None, None, vertical)
+    zero = assembled(None, None, vertical)
     assert used(zero) == [2]
     assert not zero.data[:2].any()
     np.testing.assert_array_equal(zero.data[2], filled)
-    clone = together(None, None, vertical, one_component="clone")
+    clone = assembled(None, None, vertical, one_component="clone")
     np.testing.assert_array_equal(clone.data, [filled] * 3)
-    skip = together(None, None, vertical, one_component="skip")
+    skip = assembled(None, None, vertical, one_component="skip")
     assert skip.reason == "vertical only"
 
 
 @pytest.mark.parametrize("rest", [component(349), constant(1.0)])
 def test_vertical_only_is_judged_in_each_window(rest: Component) -> None:
-    made = together(rest, None, component(700), one_component="skip")
+    made = assembled(rest, None, component(700), one_component="skip")
     assert made.reason == "vertical only"
 
 
 @pytest.mark.parametrize("how", ["zero", "clone", "skip"])
 def test_without_a_vertical_the_rest_is_zero(how: OneComponent) -> None:
-    made = together(component(), component(seed=1), None, one_component=how)
+    made = assembled(component(), component(seed=1), None, one_component=how)
     assert made.reason is None
     assert used(made) == [0, 1]
     assert not made.data[2].any()
@@ -333,11 +358,11 @@ def test_without_a_vertical_the_rest_is_zero(how: OneComponent) -> None:
 
 @pytest.mark.parametrize("how", ["zero", "clone", "skip"])
 def test_a_model_of_one_component_is_never_vertical_only(how: OneComponent) -> None:
-    made = together(component(), one_component=how, letters="Z")
+    made = assembled(component(), one_component=how, letters="Z")
     assert made.reason is None
 
 
 def test_nothing_at_all() -> None:
-    made = together(None, None, None)
+    made = assembled(None, None, None)
     assert made.reason == "too few samples"
     assert not made.mask.any()

@@ -48,6 +48,7 @@ class Lane:
         versions = {"ml_prediction": __version__, **spec.versions}
         remove = inventory is not None and config.response == "remove"
         response = Response(inventory) if remove else None
+        self.predictor = Predictor(model, config.batch_size, overlap=overlap)
         self.preprocessor = Preprocessor(
             spec,
             stride=stride,
@@ -58,9 +59,9 @@ class Lane:
             response=response,
             dips=channel_dips(inventory),
             keep=True,
+            batch_size=self.predictor.batch_size,
             summary=summary,
         )
-        self.predictor = Predictor(model, config.batch_size, overlap=overlap)
         endless = math.isinf(config.horizon)
         self.stacker = Stacker(
             spec,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core.history import Flags
-from ml_prediction.core.windows import Skipped, Window, recorded
+from ml_prediction.core.windows import Skipped, Window, recorded, together
 from ml_prediction.errors import InternalError
 from ml_prediction.models.engine import Model, Ticket, concurrent
 from ml_prediction.util.codes import Instrument
@@ -65,7 +65,7 @@ class Predictor:
     ) -> None:
         self._model = model
         self._engine = concurrent(model.engine)
-        self._batch_size = batch_size or self._engine.batch_size
+        self.batch_size = batch_size or self._engine.batch_size
         self._overlap = overlap
         self._waiting: list[Window | Skipped] = []
         self._windows = 0  # of those that wait
@@ -107,7 +107,7 @@ class Predictor:
     def _take(self, item: Window | Skipped) -> None:
         self._waiting.append(item)
         self._windows += isinstance(item, Window)
-        if self._windows == self._batch_size:
+        if self._windows == self.batch_size:
             self._start()
 
     def _start(self) -> None:
@@ -115,7 +115,7 @@ class Predictor:
         if not self._waiting:
             return
         windows = [item.data for item in self._waiting if isinstance(item, Window)]
-        ticket = self._engine.start(np.stack(windows)) if windows else None
+        ticket = self._engine.start(together(windows)) if windows else None
         self._passes.append(_Pass(self._waiting, ticket))
         self._waiting, self._windows = [], 0
 

@@ -23,7 +23,7 @@ from ml_prediction.core.response import CONTEXT, Response
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.warnings_once import Once
 from ml_prediction.core.window_builder import RawWindow, WindowBuilder
-from ml_prediction.core.windows import Skipped, Window, normalise
+from ml_prediction.core.windows import Rooms, Skipped, Window, normalise
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import seconds_to_ns
@@ -44,6 +44,7 @@ class _Station:
     complete: int = 0  # channels with which nothing was missing
     usual: tuple[Channel, ...] = ()  # one for each component, where that is all there is
     usual_from: int = FOREVER  # index from which all of them have had data
+    front: int = -FOREVER  # where the slowest channel had got to when last they were settled
 
 
 class Preprocessor:
@@ -70,6 +71,8 @@ class Preprocessor:
         Dip in degrees of channels, where known.
     keep
         Keep samples until :meth:`release`, not only as long as windows need them.
+    batch_size
+        Windows that the model takes at once: they lie together in memory.
     summary
         Where things are counted.
     """
@@ -86,6 +89,7 @@ class Preprocessor:
         response: Response | None = None,
         dips: Mapping[NSLC, float] | None = None,
         keep: bool = False,
+        batch_size: int = 1,
         summary: Summary | None = None,
     ) -> None:
         self.spec = spec
@@ -105,6 +109,7 @@ class Preprocessor:
         self._builder = WindowBuilder(
             spec, stride, one_component, response, self.summary, self._explain
         )
+        self._rooms = Rooms(len(spec.components), spec.in_samples, batch_size)
         self._assumed: set[Instrument] = set()
         self._told: set[Instrument] = set()
 
@@ -322,7 +327,8 @@ class Preprocessor:
         for instrument in instruments:
             for item in self._closing(instrument, self._stations[instrument]):
                 if isinstance(item, RawWindow):
-                    data = normalise(item.data, spec.normalisation)
+                    data = self._rooms.take()
+                    normalise(item.rows, spec.normalisation, data)
                     yield Window(instrument, spec.id, item.index, data, item.mask)
                 else:
                     yield item
@@ -342,11 +348,11 @@ class Preprocessor:
                 station.due_ns = time_of(stop - 2, self._rate)
                 if station.watermark_ns < station.due_ns:
                     return
-            # Samples that are there are final: where all of them are, nothing need be settled.
-            window: RawWindow | Skipped | None = self._whole(instrument, station, index)
-            front = stop
+            front, window = station.front, None
+            if front >= stop:  # samples that are there are final
+                window = self._whole(instrument, station, index)
             if window is None:
-                front = self._advance(instrument, station, stop)
+                front = station.front = self._advance(instrument, station, stop)
                 if front < stop:
                     return
                 window = self._whole(instrument, station, index)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ml_prediction.core import filters
 from ml_prediction.core.assembly import Component, OneComponent, assemble, is_flat
 from ml_prediction.core.channel import Channel
@@ -24,14 +22,21 @@ from ml_prediction.util.codes import Instrument
 
 @dataclass(frozen=True, slots=True)
 class RawWindow:
-    """A window before normalisation: ``data`` and ``mask`` of shape (component, sample).
+    """A window before normalisation.
 
-    The builder may use the memory of ``data`` again for the next window.
+    Attributes
+    ----------
+    instrument, index
+        Which one.
+    rows
+        Samples of each component, shape (sample,): views, good until more data are taken.
+    mask
+        Shape (component, sample).
     """
 
     instrument: Instrument
     index: int
-    data: Floats
+    rows: Sequence[Floats]
     mask: Flags
 
 
@@ -69,7 +74,7 @@ class WindowBuilder:
         self._response = response
         self._summary = summary
         self._explain = explain
-        self._room = np.empty((len(spec.components), spec.in_samples))  # fresh memory is slow
+        self._everywhere = everywhere(len(spec.components), spec.in_samples)
 
     def whole(
         self, instrument: Instrument, index: int, channels: Sequence[Channel]
@@ -86,14 +91,14 @@ class WindowBuilder:
         if self._response is not None:
             return None
         start, stop = index * self._stride, index * self._stride + self._spec.in_samples
-        data = self._room
-        for row, channel in enumerate(channels):
+        rows = []
+        for channel in channels:
             block = channel.covering(start, stop)
             if block is None or is_flat(block[-1]):
                 return None
-            data[row] = block[0]
+            rows.append(block[0])
         self._summary.windows += 1
-        return RawWindow(instrument, index, data, everywhere(*data.shape))
+        return RawWindow(instrument, index, rows, self._everywhere)
 
     def build(
         self,
@@ -135,7 +140,7 @@ class WindowBuilder:
         for row in made.short:
             self._leave_out(slots[row][0], "too few samples")
         self._summary.windows += 1
-        return RawWindow(instrument, index, made.data, made.mask)
+        return RawWindow(instrument, index, list(made.data), made.mask)
 
     def _part(self, channels: Sequence[Channel], start: int, stop: int) -> Component | None:
         """One component: of several channels the one that has most of the window."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
 from ml_prediction.core.history import Flags, Floats
-from ml_prediction.core.kernels import window
-from ml_prediction.core.packets import runs
+from ml_prediction.core.kernels.gaps import mirror
+from ml_prediction.core.kernels.window import scale_row, size_up
 from ml_prediction.models.spec import Normalisation
 from ml_prediction.util.codes import Instrument
+
+Floats32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,45 @@ class Window:
     instrument: Instrument
     model: str
     index: int
-    data: npt.NDArray[np.float32]
+    data: Floats32
     mask: Flags
+
+
+class Rooms:
+    """Memory for windows. Those that follow each other lie together, and make a batch as they are.
+
+    Parameters
+    ----------
+    components, samples
+        Shape of a window.
+    together
+        How many.
+    """
+
+    def __init__(self, components: int, samples: int, together: int) -> None:
+        self._shape = (together, components, samples)
+        self._free: Iterator[Floats32] = iter(())
+
+    def take(self) -> Floats32:
+        """Room for a window, shape (component, sample), not cleared."""
+        room = next(self._free, None)
+        if room is None:
+            self._free = iter(np.empty(self._shape, dtype=np.float32))
+            room = next(self._free)
+        return room
+
+
+def together(windows: Sequence[Floats32]) -> Floats32:
+    """Windows as a batch, shape (window, component, sample): without a copy if they lie so."""
+    first = windows[0]
+    whole = first.base
+    if isinstance(whole, np.ndarray) and all(window.base is whole for window in windows):
+        begin = whole.ctypes.data
+        places = [window.ctypes.data - begin for window in windows]
+        start = places[0] // first.nbytes
+        if places == [(start + number) * first.nbytes for number in range(len(windows))]:
+            return np.asarray(whole[start : start + len(windows)])
+    return np.stack(windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +123,44 @@ def fill_gaps(samples: Floats, valid: Flags) -> Floats:
         Shape (sample,), a new array.
     """
     filled = samples.copy()
-    good = runs(valid)
-    sides: list[tuple[int, int] | None] = [None, *good, None]
-    for left, right in pairwise(sides):
-        start, stop = left[1] if left else 0, right[0] if right else len(samples)
-        middle = start if left is None else stop if right is None else (start + stop + 1) // 2
-        if left is not None:
-            distance = np.arange(middle - start)
-            filled[start:middle] = samples[left[1] - 1 - _bounce(distance, left[1] - left[0])]
-        if right is not None:
-            distance = np.arange(stop - middle)[::-1]
-            filled[middle:stop] = samples[right[0] + _bounce(distance, right[1] - right[0])]
+    mirror(filled, valid)
     return filled
 
 
-def _bounce(distance: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
-    """Positions 0 .. length - 1 visited to and fro."""
-    position = distance % (2 * length)
-    return np.minimum(position, 2 * length - 1 - position)
-
-
-_METHODS: Final = {"std": window.BY_DEVIATION, "peak": window.BY_PEAK, "model": window.BY_NOTHING}
-_SCOPES: Final = {"component": window.EACH, "window": window.WHOLE, "mean": window.MEAN}
-
-
-def normalise(samples: Floats, how: Normalisation) -> npt.NDArray[np.float32]:
+def normalise(rows: Sequence[Floats], how: Normalisation, out: Floats32) -> None:
     """Demean, detrend, scale and taper a window.
 
     Parameters
     ----------
-    samples
-        Shape (component, sample). Absent components are zeros.
+    rows
+        Samples of each component, shape (sample,), contiguous. Absent ones are zeros.
     how
         As the model was trained. With method ``model`` only the mean is removed here.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (component, sample), float32.
+    out
+        Shape (component, sample): the result.
     """
-    made = np.empty(samples.shape, dtype=np.float32)
-    taper = 0 if how.method == "model" else how.taper
-    if how.detrend and how.method != "model":
-        samples = signal.detrend(samples)
-    window.normalise_window(
-        np.ascontiguousarray(samples),
-        _taper(samples.shape[1], taper),
-        _METHODS[how.method],
-        _SCOPES[how.scope],
-        how.epsilon,
-        made,
-    )
-    return made
+    by_model, peak = how.method == "model", how.method == "peak"
+    if how.detrend and not by_model:
+        rows = [signal.detrend(row) for row in rows]
+    length = out.shape[1]
+    means, sizes = zip(*[size_up(row, peak) for row in rows], strict=True)
+    scales = [1.0] * len(rows) if by_model else _scales(sizes, length, how)
+    taper = _taper(length, 0 if by_model else how.taper)
+    for number, row in enumerate(rows):
+        scale_row(row, means[number], scales[number], taper, out[number])
+
+
+def _scales(sizes: Sequence[float], length: int, how: Normalisation) -> list[float]:
+    """Factor of each component, from its sum of squares or largest deviation."""
+    count = len(sizes)
+    peak = how.method == "peak"
+    if how.scope == "window":
+        whole = max(sizes) if peak else math.sqrt(sum(sizes) / (count * length - 1))
+        return [1.0 / (whole + how.epsilon)] * count
+    each = list(sizes) if peak else [math.sqrt(size / (length - 1)) for size in sizes]
+    if how.scope == "mean":
+        each = [sum(each) / count] * count
+    return [1.0 / (size + how.epsilon) for size in each]
 
 
 @lru_cache(maxsize=16)

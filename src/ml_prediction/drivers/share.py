@@ -23,6 +23,7 @@ from ml_prediction.drivers.spool import Spool
 from ml_prediction.models import Model, load_model
 from ml_prediction.sources.files import FileSource
 from ml_prediction.sources.problems import Problem
+from ml_prediction.util.machine import collections_spared
 from ml_prediction.util.times import to_microseconds
 
 BATCH: Final = 60.0
@@ -129,7 +130,7 @@ def run_share(
     )
     own = Summary()  # the driver's times
     watch = Stopwatch(own.seconds, time.perf_counter)
-    with _Tray(share) as tray:
+    with _Tray(share) as tray, collections_spared():
         done = 0
         for batch in watch.each("reading", source.batches(BATCH)):
             result = pipeline.push(batch)

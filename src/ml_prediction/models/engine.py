@@ -24,7 +24,7 @@ class Engine(Protocol):
         Parameters
         ----------
         batch
-            Shape (window, component, sample), C-contiguous.
+            Shape (window, component, sample), C-contiguous. Not to be changed.
 
         Returns
         -------

@@ -9,7 +9,12 @@ import pytest
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import load_model
-from ml_prediction.models.engines.openvino_engine import BATCH_SIZE, MOST_THREADS, OpenVinoEngine
+from ml_prediction.models.engines.openvino_engine import (
+    BATCH_SIZE,
+    MOST_THREADS,
+    WAITING,
+    OpenVinoEngine,
+)
 
 
 def engine_of(threads: int | None) -> OpenVinoEngine:
@@ -18,8 +23,8 @@ def engine_of(threads: int | None) -> OpenVinoEngine:
     return engine
 
 
-def test_one_request_runs_and_one_waits_for_each_thread() -> None:
-    assert engine_of(3).under_way == 6
+def test_each_thread_has_passes_that_wait_for_it() -> None:
+    assert engine_of(3).under_way == 3 * WAITING
     assert 1 <= engine_of(None).threads <= MOST_THREADS
     with pytest.raises(ConfigurationError, match="threads"):
         engine_of(0)

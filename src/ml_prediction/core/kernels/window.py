@@ -1,4 +1,4 @@
-"""A window made ready for the model in two passes over its samples."""
+"""What is done to each component of a window, in a pass over its samples for each step."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ import numpy.typing as npt
 
 from ml_prediction.util.jit import compiled
 
-BY_DEVIATION: Final = 0
-BY_PEAK: Final = 1
-BY_NOTHING: Final = 2
-
-EACH: Final = 0
-WHOLE: Final = 1
-MEAN: Final = 2
+ROW: Final = "Array(float64, 1, 'C', readonly=True)"
 
 
-ROW: Final = "float64(Array(float64, 1, 'C', readonly=True)"
-
-
-@compiled(f"{ROW})")
+@compiled(f"float64({ROW})")
 def _sum(values: npt.NDArray[np.float64]) -> float:
     """Sum, in eight parts that a processor adds at the same time."""
     a = b = c = d = e = f = g = h = 0.0
@@ -41,7 +32,7 @@ def _sum(values: npt.NDArray[np.float64]) -> float:
     return float(total)
 
 
-@compiled(f"{ROW}, float64)")
+@compiled(f"float64({ROW}, float64)")
 def _squares(values: npt.NDArray[np.float64], mean: float) -> float:
     """Sum of squared deviations, in eight parts."""
     a = b = c = d = e = f = g = h = 0.0
@@ -61,7 +52,7 @@ def _squares(values: npt.NDArray[np.float64], mean: float) -> float:
     return float(total)
 
 
-@compiled(f"{ROW}, float64)")
+@compiled(f"float64({ROW}, float64)")
 def _peak(values: npt.NDArray[np.float64], mean: float) -> float:
     """Largest absolute deviation."""
     largest = 0.0
@@ -70,55 +61,21 @@ def _peak(values: npt.NDArray[np.float64], mean: float) -> float:
     return largest
 
 
-@compiled(
-    "void(Array(float64, 2, 'C', readonly=True), Array(float64, 1, 'C', readonly=True),"
-    " int64, int64, float64, float32[:, ::1])"
-)
-def normalise_window(
-    window: npt.NDArray[np.float64],
+@compiled(f"UniTuple(float64, 2)({ROW}, boolean)")
+def size_up(values: npt.NDArray[np.float64], peak: bool) -> tuple[float, float]:
+    """Mean, and the sum of squared deviations from it or the largest one (``peak``)."""
+    mean = _sum(values) / len(values)
+    return mean, _peak(values, mean) if peak else _squares(values, mean)
+
+
+@compiled(f"void({ROW}, float64, float64, {ROW}, float32[::1])")
+def scale_row(
+    values: npt.NDArray[np.float64],
+    mean: float,
+    scale: float,
     taper: npt.NDArray[np.float64],
-    method: int,
-    scope: int,
-    epsilon: float,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Demean, scale and taper one window.
-
-    Parameters
-    ----------
-    window
-        Shape (component, sample).
-    taper
-        What each sample is multiplied with at last, shape (sample,).
-    method
-        BY_DEVIATION (standard deviation, of n - 1), BY_PEAK or BY_NOTHING.
-    scope
-        Divide by the statistic of EACH component, of the WHOLE window, or by the MEAN of the
-        components' statistics.
-    epsilon
-        Added to the statistic.
-    out
-        Shape (component, sample).
-    """
-    rows, length = window.shape
-    means = np.empty(rows)
-    sizes = np.ones(rows)
-    for row in range(rows):
-        means[row] = _sum(window[row]) / length
-        if method == BY_DEVIATION:
-            sizes[row] = _squares(window[row], means[row])
-        elif method == BY_PEAK:
-            sizes[row] = _peak(window[row], means[row])
-    count = length - 1
-    if scope == WHOLE:
-        sizes[:] = sizes.sum() if method == BY_DEVIATION else sizes.max()
-        count = rows * length - 1
-    if method == BY_DEVIATION:
-        sizes = np.sqrt(sizes / count)
-    if scope == MEAN:
-        sizes[:] = sizes.sum() / rows
-    for row in range(rows):
-        values, made, mean = window[row], out[row], means[row]
-        scale = 1.0 if method == BY_NOTHING else 1.0 / (sizes[row] + epsilon)
-        for i in range(length):
-            made[i] = (values[i] - mean) * scale * taper[i]
+    """Write ``(values - mean) * scale * taper`` into ``out``; all have the shape (sample,)."""
+    for i in range(len(values)):
+        out[i] = (values[i] - mean) * scale * taper[i]

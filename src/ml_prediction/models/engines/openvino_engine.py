@@ -23,6 +23,9 @@ BATCH_SIZE: Final = 16
 SIZES: Final = (1, 4, BATCH_SIZE)
 """Batches that graphs are compiled for; a smaller one is filled up with zeros."""
 
+WAITING: Final = 6
+"""Passes for each thread, those that wait for their turn included."""
+
 FILLED_UP: Final = 8
 """Batches of a size that are filled up to a larger one before it gets a graph of its own."""
 
@@ -40,8 +43,8 @@ class Request:
     ----------
     handle
         OpenVINO's request.
-    batch
-        Its input, which must live as long.
+    batch, outputs
+        Its input, which must live as long, and where its outputs go.
     windows
         How many of the outputs are wanted.
     idle
@@ -50,22 +53,23 @@ class Request:
 
     handle: Any
     batch: Floats32
+    outputs: Floats32
     windows: int
     idle: deque[Any]
 
     def result(self) -> Floats32:
         """Wait for the outputs: shape (window, label, sample)."""
         self.handle.wait()
-        outputs: Floats32 = self.handle.get_output_tensor(0).data[: self.windows].copy()
         self.idle.append(self.handle)
-        return outputs
+        return self.outputs[: self.windows]
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """Graph for one batch size, and its requests that have nothing to do."""
+    """Graph for one batch size, its outputs' shape, and its requests that have nothing to do."""
 
     model: Any
+    shape: tuple[int, int, int]
     idle: deque[Any] = field(default_factory=deque)
 
     def start(self, batch: Floats32, windows: int) -> Request:
@@ -73,9 +77,11 @@ class _Compiled:
             handle = self.idle.pop()
         except IndexError:
             handle = self.model.create_infer_request()
+        outputs = np.empty(self.shape, dtype=np.float32)
         handle.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+        handle.set_output_tensor(openvino.Tensor(outputs, shared_memory=True))
         handle.start_async()
-        return Request(handle, batch, windows, self.idle)
+        return Request(handle, batch, outputs, windows, self.idle)
 
 
 class OpenVinoEngine:
@@ -115,8 +121,8 @@ class OpenVinoEngine:
 
     @property
     def under_way(self) -> int:
-        """Passes worth having started at once: one that waits for each that runs."""
-        return 2 * self.threads
+        """Passes worth having started at once: nobody is idle while a file is read."""
+        return WAITING * self.threads
 
     def start(self, batch: Floats32) -> Request:
         """Begin a forward pass; see :class:`~ml_prediction.models.engine.Engine`."""
@@ -153,7 +159,8 @@ class OpenVinoEngine:
             self._misfits[size] += 1
             if larger and self._misfits[size] <= FILLED_UP:
                 return min(larger)
-            self._compiled[size] = _Compiled(self._compile(size))
+            shape = (size, self._labels, self._shape[1])
+            self._compiled[size] = _Compiled(self._compile(size), shape)
         return size
 
     def _compile(self, size: int) -> Any:
