@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ ENTRY_KEYS = {
     "status",
     "note",
     "rounds",
+    "counted_rounds",
     "disturbed_rounds",
     "picks",
     "compared",
@@ -104,6 +106,19 @@ def test_figures_of_a_cell() -> None:
     assert by_key["seisbench-classify"]["ratio_to_seisbench_best"] == 1.0
 
 
+def test_rounds_during_which_others_were_busy_count_only_where_there_are_no_others() -> None:
+    mixed, disturbed = entry("ours", 1.0, 9.0, 2.0), entry("seisbench-classify", 8.0, 6.0)
+    for item in (mixed, disturbed):
+        item.rounds[1] = replace(item.rounds[1], others=0.6)
+    disturbed.rounds[0] = replace(disturbed.rounds[0], others=0.7)
+    board = cell(mixed, disturbed)
+    check(board)
+    ours, classify = cell_figures(board, threads=2, gflops=None, mflop=None)["contenders"]
+    assert (ours["median_s"], ours["slowest_s"], ours["counted_rounds"]) == (1.5, 2.0, 2)
+    assert (classify["median_s"], classify["counted_rounds"]) == (7.0, 2)
+    assert len(ours["rounds"]) == 3
+
+
 def test_wrong_picks_have_no_ratio_and_are_not_seisbench_best() -> None:
     by_key = {item["contender"]: item for item in figures()["contenders"]}
     assert by_key["slipstream"]["status"] == "differs"
@@ -154,7 +169,7 @@ def test_disturbed_rounds_are_told(results: dict[str, Any]) -> None:
     contender["disturbed_rounds"] = 2
     text = to_markdown(results, "raw.json")
     assert "| ml_prediction | 32 | 2.00 (1.00 to 3.00, 3)* |" in text
-    assert "*: other processes were busy during 2 of 6 rounds." in text
+    assert "*: other processes were busy during 2 of 6 rounds;" in text
 
 
 def test_the_table_is_shown(results: dict[str, Any]) -> None:

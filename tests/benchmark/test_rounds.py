@@ -9,7 +9,7 @@ from benchmark.samples import cell, entry
 
 from ml_prediction.benchmark.messages import Round
 from ml_prediction.benchmark.processes import ContenderFailedError
-from ml_prediction.benchmark.rounds import Cell, Entry, Limits, Status, play
+from ml_prediction.benchmark.rounds import ENOUGH, Cell, Entry, Limits, Status, play
 
 
 class Course:
@@ -40,11 +40,20 @@ def start(
     return course, lambda: play(boards, course.run, limits, course.clock)
 
 
-def test_they_take_turns_until_there_have_been_enough_rounds() -> None:
-    board = cell(entry("ours"), entry("slipstream"), entry("loop"))
-    course, go = start(Limits(1e6, 1e6, 3), [board], ours=1, slipstream=2, loop=3)
+ESSENTIAL = ["ours", "seisbench-classify"]
+
+
+def test_they_take_turns_and_those_that_count_first_have_enough_rounds() -> None:
+    board = cell(entry("ours"), entry("seisbench-classify"), entry("loop"))
+    course, go = start(Limits(1e6, 1e6, 4), [board], ours=1, seisbench_classify=2, loop=3)
     go()
-    assert course.order == ["ours", "slipstream", "loop"] * 3
+    assert course.order[:3] == [*ESSENTIAL, "loop"]
+    assert course.order[3:7] == ESSENTIAL * (ENOUGH - 1)
+    assert {key: course.order.count(key) for key in (*ESSENTIAL, "loop")} == {
+        "ours": 4,
+        "seisbench-classify": 4,
+        "loop": 4,
+    }
 
 
 def test_every_cell_has_its_first_round_before_any_has_its_second() -> None:
@@ -55,12 +64,11 @@ def test_every_cell_has_its_first_round_before_any_has_its_second() -> None:
 
 
 def test_no_round_begins_that_would_end_too_late_but_the_essential_ones_go_on() -> None:
-    board = cell(entry("ours"), entry("seisbench-annotate"), entry("loop"))
-    course, go = start(Limits(19, 100, 9), [board], ours=1, seisbench_annotate=2, loop=10)
+    board = cell(entry("ours"), entry("seisbench-classify"), entry("loop"))
+    course, go = start(Limits(24, 100, 9), [board], ours=1, seisbench_classify=2, loop=10)
     go()
-    essential = ["ours", "seisbench-annotate"]
-    assert course.order == [*essential, "loop", *essential, *essential]
-    assert course.now <= 19
+    assert course.order == [*ESSENTIAL, "loop", *ESSENTIAL * 3]
+    assert course.now <= 24
 
 
 def test_a_slow_contender_is_left_out_where_it_would_take_too_long() -> None:

@@ -133,7 +133,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         return (name, batch, *[""] * (len(_COLUMNS) - 3), entry["status"])
     seconds = (
         f"{_short(entry['median_s'])} ({_short(entry['fastest_s'])} to "
-        f"{_short(entry['slowest_s'])}, {len(entry['rounds'])})"
+        f"{_short(entry['slowest_s'])}, {entry['counted_rounds']})"
         f"{'*' if entry['disturbed_rounds'] else ''}"
     )
     return (
@@ -169,7 +169,8 @@ def _notes(cell: Mapping[str, Any]) -> list[str]:
     disturbed = sum(entry["disturbed_rounds"] for entry in cell["contenders"])
     if disturbed:
         rounds = sum(len(entry["rounds"]) for entry in cell["contenders"])
-        notes.append(f"*: other processes were busy during {disturbed} of {rounds} rounds.")
+        text = f"*: other processes were busy during {disturbed} of {rounds} rounds"
+        notes.append(f"{text}; where a contender has others, these alone count.")
     return notes
 
 

@@ -85,9 +85,15 @@ def best_seisbench(entries: Iterable[Entry]) -> Entry | None:
     return min(counted, key=median_seconds, default=None)
 
 
+def counted_rounds(entry: Entry) -> list[Round]:
+    """Its rounds; without the disturbed ones, if there are others."""
+    quiet = [item for item in entry.rounds if (item.others or 0.0) <= DISTURBED]
+    return quiet or entry.rounds
+
+
 def median_seconds(entry: Entry) -> float:
     """Median wall time of its rounds."""
-    return median(item.seconds for item in entry.rounds)
+    return median(item.seconds for item in counted_rounds(entry))
 
 
 def median_stages(rounds: Sequence[Round]) -> dict[str, float]:
@@ -108,6 +114,7 @@ def _entry_figures(
         "status": entry.status,
         "note": entry.note,
         "rounds": [asdict(item) for item in entry.rounds],
+        "counted_rounds": len(counted_rounds(entry)) if entry.rounds else 0,
         "disturbed_rounds": sum((item.others or 0.0) > DISTURBED for item in entry.rounds),
         "picks": None if entry.found is None else len(entry.found),
         "compared": None if entry.agreement is None else asdict(entry.agreement),
@@ -136,7 +143,7 @@ def _speed(
     if not entry.rounds:
         return _Speed()
     seconds = median_seconds(entry)
-    every = [item.seconds for item in entry.rounds]
+    every = [item.seconds for item in counted_rounds(entry)]
     dataset = cell.dataset
     rate = dataset.windows / seconds
     known = gflops is not None and mflop is not None and gflops > 0
@@ -149,7 +156,7 @@ def _speed(
         core_seconds_per_station_day=seconds * threads / (dataset.station_seconds / _DAY_S),
         share_of_floor=rate * (mflop or 0.0) / (1e3 * (gflops or 1.0)) if known else None,
         peak_mib=max(item.peak_mib for item in entry.rounds),
-        stages=median_stages(entry.rounds),
+        stages=median_stages(counted_rounds(entry)),
     )
 
 

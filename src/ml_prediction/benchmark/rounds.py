@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal
+from typing import Final, Literal
 
 from ml_prediction.benchmark.contenders.base import Found
 from ml_prediction.benchmark.contenders.registry import Entrant
@@ -14,6 +14,9 @@ from ml_prediction.benchmark.messages import Round
 from ml_prediction.benchmark.picks import Agreement
 from ml_prediction.benchmark.plan import ModelPlan, Workload
 from ml_prediction.benchmark.processes import ContenderFailedError
+
+ENOUGH: Final = 3
+"""Rounds of the essential contenders, before the others have a second one: a median needs them."""
 
 Status = Literal["waiting", "valid", "differs", "unchecked", "missing", "left out", "failed"]
 
@@ -90,9 +93,10 @@ def play(
     limits: Limits,
     clock: Callable[[], float],
 ) -> None:
-    """Run rounds: first each contender in each cell, then again where there is time for it.
+    """Run rounds: each contender in each cell, then the essential ones until they have ENOUGH.
 
-    Where there is not enough for all of a cell's contenders, the essential ones go on.
+    Where there is time then, all go on; where there is not enough for all of a cell's contenders,
+    the essential ones alone.
 
     Parameters
     ----------
@@ -117,14 +121,16 @@ def play(
                 entry.status, entry.note = "left out", "there was no time left"
             else:
                 _attempt(run, cell, entry)
-    for number in range(1, limits.rounds):
-        for cell in cells:
-            again = [entry for entry in cell.entries if entry.runs and len(entry.rounds) == number]
-            essential = [entry for entry in again if entry.entrant.essential]
-            left = limits.deadline - clock()
-            chosen = next((some for some in (again, essential) if _needed(some) <= left), [])
-            for entry in chosen:
-                _attempt(run, cell, entry)
+    for chosen, rounds in ((True, min(ENOUGH, limits.rounds)), (False, limits.rounds)):
+        for number in range(1, rounds):
+            for cell in cells:
+                again = [entry for entry in cell.entries if entry.runs]
+                again = [entry for entry in again if len(entry.rounds) == number]
+                essential = [entry for entry in again if entry.entrant.essential]
+                left = limits.deadline - clock()
+                groups = (essential,) if chosen else (again, essential)
+                for entry in next((some for some in groups if _needed(some) <= left), []):
+                    _attempt(run, cell, entry)
 
 
 def expected_seconds(

@@ -25,7 +25,7 @@ BATCH_SIZES: Final = (16, 32, 64, 128)
 _QUICK_BATCH_SIZES: Final = (8, 32)
 _WARM_UP_BATCH: Final = 16
 _ROUNDS: Final = 7
-_ROUND_SHARE: Final = 1 / 16  # of the whole time: what a round may take
+_ROUND_SHARE: Final = 1 / 40  # of the whole time: what a round may take
 _PATIENCE_S: Final = 1200.0
 
 

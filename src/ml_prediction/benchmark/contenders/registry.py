@@ -56,7 +56,6 @@ ANNOTATE: Final = Entrant(
     f"{_HERE}.seisbench:build_annotate",
     "best",
     reference=True,
-    essential=True,
 )
 """The one that finds the best batch size."""
 
@@ -72,6 +71,7 @@ ENTRANTS: Final = (
         f"{_HERE}.seisbench:build_classify",
         "best",
         reference=True,
+        essential=True,
     ),
     Entrant(
         "seisbench-default",
