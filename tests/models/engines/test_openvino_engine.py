@@ -10,7 +10,6 @@ import pytest
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import load_model
 from ml_prediction.models.engines.openvino_engine import (
-    BATCH_SIZE,
     MOST_THREADS,
     WAITING,
     OpenVinoEngine,
@@ -37,7 +36,9 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 
 def test_a_full_batch_is_not_copied_and_not_changed() -> None:
     engine = engine_of(1)
-    windows = np.random.default_rng(0).standard_normal((BATCH_SIZE, 3, 6000)).astype(np.float32)
+    windows = (
+        np.random.default_rng(0).standard_normal((engine.batch_size, 3, 6000)).astype(np.float32)
+    )
     before = windows.copy()
     request = engine.start(windows)
     assert request.batch is windows
