@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from obspy import UTCDateTime
 
-from ml_prediction.core.results import Detection, Pick
+from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
 from ml_prediction.core.summary import Summary
 from ml_prediction.drivers import delivery
 from ml_prediction.drivers.delivery import deliver
-from ml_prediction.drivers.share import ShareResult, detection_order, pick_order
+from ml_prediction.drivers.share import ShareResult
 from ml_prediction.drivers.spool import Spool
 from ml_prediction.sinks.folder import OutputFolder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ml_prediction.core.pipeline import Result
-from ml_prediction.core.results import Detection, Pick
+from ml_prediction.core.results import Detection, Pick, pick_order
 from ml_prediction.util.times import to_ns
 
 
@@ -44,4 +44,4 @@ class DetectionLinker:
 
     def _linked(self, picks: list[Pick]) -> list[Pick]:
         linked = [replace(pick, detection_id=self._links.pop(pick.id, None)) for pick in picks]
-        return sorted(linked, key=lambda pick: (pick.time, pick.id))
+        return sorted(linked, key=pick_order)

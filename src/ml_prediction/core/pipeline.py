@@ -17,7 +17,7 @@ from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.prediction import Output
 from ml_prediction.core.response import inventory_channels
-from ml_prediction.core.results import Detection, Pick
+from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
 from ml_prediction.core.state import from_bytes, to_bytes
 from ml_prediction.core.stopwatch import Stopwatch
 from ml_prediction.core.summary import Summary
@@ -315,8 +315,8 @@ class Pipeline:
         harvest.detections += detections
 
     def _result(self, harvest: _Harvest) -> Result:
-        harvest.picks.sort(key=lambda pick: (pick.time, pick.id))
-        harvest.detections.sort(key=lambda detection: (detection.onset, detection.id))
+        harvest.picks.sort(key=pick_order)
+        harvest.detections.sort(key=detection_order)
         return Result(
             harvest.picks,
             harvest.detections,

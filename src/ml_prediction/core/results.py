@@ -8,7 +8,7 @@ from typing import Any, Literal
 from obspy import UTCDateTime
 
 from ml_prediction.util.codes import NSLC, Instrument
-from ml_prediction.util.times import isoformat
+from ml_prediction.util.times import isoformat, to_microseconds
 
 Polarity = Literal["up", "down", "unknown"]
 
@@ -167,6 +167,16 @@ class Detection:
     def to_dict(self) -> dict[str, Any]:
         """Every field under its name; times as ISO 8601 UTC with microseconds."""
         return _plain(asdict(self))
+
+
+def pick_order(pick: Pick) -> tuple[int, str]:
+    """Sort key of picks: time as it is written (finer differences are rounding), then id."""
+    return to_microseconds(pick.time), pick.id
+
+
+def detection_order(detection: Detection) -> tuple[int, str]:
+    """Sort key of detections: onset, then id."""
+    return to_microseconds(detection.onset), detection.id
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ml_prediction.config import PipelineConfig
 from ml_prediction.core.linking import DetectionLinker
 from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.pipeline import Pipeline, Result
+from ml_prediction.core.results import detection_order, pick_order
 from ml_prediction.models.engine import Model
 
 
@@ -73,8 +74,8 @@ def pick(
         detections += found
     picks += linker.close()
     return Result(
-        sorted(picks, key=lambda item: (item.time, item.id)),
-        sorted(detections, key=lambda item: (item.onset, item.id)),
+        sorted(picks, key=pick_order),
+        sorted(detections, key=detection_order),
         [fragment for part in parts for fragment in part.fragments],
         [packet for part in parts for packet in part.late],
         {},

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from ml_prediction.core.feature_extraction import FARTHEST_CENTRE, LINK
-from ml_prediction.core.results import Detection, Pick
+from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
 from ml_prediction.drivers.probability_file import PROBABILITIES
 from ml_prediction.drivers.share import (
     ShareResult,
-    detection_order,
-    pick_order,
 )
 from ml_prediction.drivers.spool import merged
 from ml_prediction.sinks.base import Sink, files_of, make_sinks

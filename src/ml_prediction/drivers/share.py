@@ -13,7 +13,7 @@ from obspy import Inventory
 from ml_prediction.core.linking import DetectionLinker
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.pipeline import Pipeline, Result
-from ml_prediction.core.results import Detection, Pick
+from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
 from ml_prediction.core.stopwatch import Stopwatch
 from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.picture import PictureStore
@@ -24,7 +24,6 @@ from ml_prediction.models import Model, load_model
 from ml_prediction.sources.files import FileSource
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.machine import collections_spared
-from ml_prediction.util.times import to_microseconds
 
 BATCH: Final = 60.0
 """Seconds of data that are pushed together. What is in one push can't be late for each other, so
@@ -91,16 +90,6 @@ def load_configured(config: RunConfig, threads: int | None) -> Model:
     return load_model(
         config.model, config.weights, device=config.device, threads=threads, engine=config.engine
     )
-
-
-def pick_order(pick: Pick) -> tuple[int, str]:
-    """Sort key of picks: time as it is written (finer differences are rounding), then id."""
-    return to_microseconds(pick.time), pick.id
-
-
-def detection_order(detection: Detection) -> tuple[int, str]:
-    """Sort key of detections: onset, then id."""
-    return to_microseconds(detection.onset), detection.id
 
 
 def run_share(
