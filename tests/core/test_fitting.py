@@ -170,3 +170,13 @@ def test_nothing_that_a_model_can_give_warns_or_raises(values: npt.NDArray[np.fl
         assert np.isfinite(part[done]).all()
     variances = np.diagonal(fit.covariance[done], axis1=1, axis2=2)
     assert (variances >= 0).all()
+
+
+def test_any_kind_of_array_will_do() -> None:
+    times = np.linspace(-0.25, 0.25, 51)
+    values = np.exp(-0.5 * (times / 0.1) ** 2)[None] * np.array([[0.5], [0.9]])
+    expected = fit_normals(times, values)
+    times.setflags(write=False)
+    found = fit_normals(times, np.asfortranarray(values))
+    np.testing.assert_array_equal(found.mu, expected.mu)
+    np.testing.assert_allclose(fit_normals(times, values.astype(np.float32)).scale, expected.scale)

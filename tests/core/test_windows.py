@@ -226,6 +226,10 @@ def test_windows_that_lie_otherwise_are_copied_into_a_batch(order: tuple[int, in
 
 def test_a_window_from_elsewhere_is_copied_too() -> None:
     alone = np.ones((3, 50), dtype=np.float32)
+    flat = np.arange(150, dtype=np.float32).reshape(3, 50)  # as NumPy 2 reads it from a file
+    large = np.arange(300, dtype=np.float32).reshape(1, 3, 100)
+    for window in (alone, flat, large[0][:, :50]):
+        np.testing.assert_array_equal(together([window]), [window])
     np.testing.assert_array_equal(together([alone, alone * 2]), [alone, alone * 2])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
@@ -398,3 +399,13 @@ def test_real_files_give_what_obspy_reads(shared: Path, name: str) -> None:
         # ObsPy joins records up to half a sample apart; we keep each header's time.
         np.testing.assert_allclose(got[nslc][:, 0], rows[:, 0], atol=5e5, rtol=0)
         np.testing.assert_array_equal(np.sort(got[nslc][:, 1]), np.sort(rows[:, 1]))
+
+
+def test_a_record_of_an_absurdly_low_rate_is_not_lost_without_a_word(tmp_path: Path) -> None:
+    raw = bytearray(mseed(trace(noise(5000))))
+    struct.pack_into(">hh", raw, 2 * 512 + 32, -32768, -32768)  # 1e-9 Hz
+    path = tmp_path / "a"
+    path.write_bytes(raw)
+    source = open_files(path, starttime=START - 100)
+    delivered = sum(len(packet) for batch in source.batches(60) for packet in batch)
+    assert delivered + sum(problem.count for problem in source.problems) == 5000

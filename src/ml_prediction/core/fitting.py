@@ -51,6 +51,8 @@ def fit_normals(times: Floats, values: Floats) -> NormalFit:
         Probabilities, shape (n, sample); NaN where there is none. A sample's weight is its
         probability, so that the peak counts and its surroundings do not.
     """
+    times = np.array(times, dtype=np.float64)
+    values = np.array(values, dtype=np.float64, order="C")
     known = np.isfinite(values)
     values = np.where(known, values, 0.0)
     weights = np.where(known, np.clip(values, 0.0, None), 0.0)
@@ -58,7 +60,7 @@ def fit_normals(times: Floats, values: Floats) -> NormalFit:
     parameters = _start(times, values, weights)
     matrices, costs = np.empty((count, 3, 3)), np.empty(count)
     converged = np.empty(count, dtype=np.bool_)
-    fit_peaks(np.ascontiguousarray(times), values, weights, parameters, matrices, costs, converged)
+    fit_peaks(times, values, weights, parameters, matrices, costs, converged)
     return _finish(parameters, weights, matrices, costs, converged)
 
 

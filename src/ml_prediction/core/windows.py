@@ -72,7 +72,12 @@ def together(windows: Sequence[Floats32]) -> Floats32:
     """Windows as a batch, shape (window, component, sample): without a copy if they lie so."""
     first = windows[0]
     whole = first.base
-    if isinstance(whole, np.ndarray) and all(window.base is whole for window in windows):
+    if (
+        isinstance(whole, np.ndarray)
+        and whole.flags.c_contiguous
+        and whole.shape[1:] == first.shape
+        and all(window.base is whole for window in windows)
+    ):
         begin = whole.ctypes.data
         places = [window.ctypes.data - begin for window in windows]
         start = places[0] // first.nbytes

@@ -24,7 +24,7 @@ class Engine(Protocol):
         Parameters
         ----------
         batch
-            Shape (window, component, sample), C-contiguous. Not to be changed.
+            Shape (window, component, sample), C-contiguous. An engine does not change it.
 
         Returns
         -------

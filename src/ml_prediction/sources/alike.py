@@ -45,11 +45,11 @@ def records_alike(raw: Bytes, offset: int, length: int, start_ns: int, count: in
     Alike
         At least the first one.
     """
-    room = (len(raw) - offset) // length if length >= _HEADER else 0
-    starts_ns, counts = np.empty(room, np.int64), np.empty(room, np.int64)
-    found = _read(raw, offset, length, starts_ns, counts)
+    found = _count(raw, offset, length) if length >= _HEADER else 0
+    starts_ns, counts = np.empty(found, np.int64), np.empty(found, np.int64)
+    _read(raw, offset, length, starts_ns, counts)
     if found and starts_ns[0] == start_ns and counts[0] == count:
-        return Alike(starts_ns[:found], counts[:found])
+        return Alike(starts_ns, counts)
     return Alike(np.array([start_ns]), np.array([count]))
 
 
@@ -102,20 +102,27 @@ def _is_usual(raw: Bytes, at: int) -> bool:
     )
 
 
-@compiled("int64(Array(uint8, 1, 'C', readonly=True), int64, int64, int64[::1], int64[::1])")
-def _read(raw: Bytes, offset: int, length: int, starts_ns: Times, counts: Times) -> int:
-    """Fill in times and samples of the records alike; how many they are."""
-    for number in range(len(starts_ns)):
+@compiled("int64(Array(uint8, 1, 'C', readonly=True), int64, int64)")
+def _count(raw: Bytes, offset: int, length: int) -> int:
+    """How many records are alike."""
+    number = 0
+    while offset + (number + 1) * length <= len(raw):
         at = offset + number * length
         if not _is_usual(raw, at):
-            return number
+            break
         for i in range(8, 55):  # codes, rate, places of blockettes and data, encoding, length
             own = 20 <= i < 32 or 36 <= i < 39 or 40 <= i < 44
             if not own and raw[at + i] != raw[offset + i]:
                 return number
-        count = _short(raw, at + 30)
-        start_ns = _start(raw, at)
-        if count == 0 or start_ns == _NO_TIME:
-            return number
-        starts_ns[number], counts[number] = start_ns, count
-    return len(starts_ns)
+        if _short(raw, at + 30) == 0 or _start(raw, at) == _NO_TIME:
+            break
+        number += 1
+    return number
+
+
+@compiled("void(Array(uint8, 1, 'C', readonly=True), int64, int64, int64[::1], int64[::1])")
+def _read(raw: Bytes, offset: int, length: int, starts_ns: Times, counts: Times) -> None:
+    """Fill in times and samples of records alike."""
+    for number in range(len(starts_ns)):
+        at = offset + number * length
+        starts_ns[number], counts[number] = _start(raw, at), _short(raw, at + 30)

@@ -14,9 +14,8 @@ from ml_prediction.core.joining import JOIN_TOLERANCE_NS, Part, Run, gather, joi
 from ml_prediction.core.packets import Packet
 from ml_prediction.sources import libmseed
 from ml_prediction.sources.alike import records_alike
-from ml_prediction.sources.miniseed import Block
+from ml_prediction.sources.miniseed import Block, durations_ns
 from ml_prediction.sources.problems import Report
-from ml_prediction.util.times import NANOSECONDS
 
 
 def decode(path: Path, block: Block, report: Report) -> list[Packet]:
@@ -61,7 +60,7 @@ def _decode_row(raw: bytes, parser: libmseed.Parser) -> Packet | None:
     totals = np.cumsum(alike.counts)
     if len(totals) * length != len(raw) or not 0 < rate < math.inf:
         return None
-    next_ns = start_ns + np.rint(totals[:-1] * NANOSECONDS / rate).astype(np.int64)
+    next_ns = start_ns + durations_ns(totals[:-1], rate)
     if np.abs(alike.starts_ns[1:] - next_ns).max(initial=0) > JOIN_TOLERANCE_NS:
         return None
     samples = np.empty(int(totals[-1]), dtype=dtype)

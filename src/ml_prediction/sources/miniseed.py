@@ -44,6 +44,8 @@ _RECORD_START: Final = re.compile(
 _CONTROL_HEADER: Final = re.compile(rb"[0-9]{6}[VAST][ *]")
 _HEAD_BYTES: Final = 48
 _LATEST: Final = 2**63 - 1
+_LONGEST: Final = 2.0**62
+"""Nanoseconds, 146 years: what an absurdly low rate says is cut here, where it still has room."""
 _ADVICE: Final = {
     "zero-length record": "It holds no samples: fetch the file again, if it should.",
     "text record": "It holds a log, no samples: choose other channels with --channels.",
@@ -86,8 +88,7 @@ class Row(NamedTuple):
     @property
     def ends_ns(self) -> Times:
         """Time of the last sample of each record."""
-        lengths = np.rint((self.counts - 1) * NANOSECONDS / self.first.rate)
-        return np.asarray(self.starts_ns + lengths.astype(np.int64))
+        return np.asarray(self.starts_ns + durations_ns(self.counts - 1, self.first.rate))
 
     def part(self, start: int, stop: int) -> Row:
         """Some of the records."""
@@ -106,6 +107,12 @@ class Block(NamedTuple):
     start_ns: int
     offset: int
     length: int
+
+
+def durations_ns(samples: Times, rate: float) -> Times:
+    """How long so many samples take."""
+    lengths = np.rint(np.minimum(samples * NANOSECONDS / rate, _LONGEST))
+    return np.asarray(lengths, dtype=np.int64)
 
 
 def starts_with_record(head: bytes) -> bool:

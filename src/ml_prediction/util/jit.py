@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import numba
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_CACHE_FAULTS: Final = (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError)
+"""No folder that can be written, a full disk, files that were cut short."""
+
+_log = logging.getLogger(__name__)
+_told: list[str] = []
+
 
 def compiled(*signatures: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function for these types of arguments and no others.
 
-    The machine code is kept beside the source, or in the user's cache where that can't be written.
-    Arithmetic is as written, without reordering, so that results don't depend on the processor.
+    The machine code is kept beside the source, or in the user's cache where that can't be written,
+    or in the folder that the environment's NUMBA_CACHE_DIR names. Where none of that works it is
+    made anew, with one warning. Arithmetic is as written, without reordering.
 
     Parameters
     ----------
@@ -26,7 +35,16 @@ def compiled(*signatures: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return _njit(function, signatures, cache=True)
-        except RuntimeError:  # there is no folder that can be written
+        except _CACHE_FAULTS as error:
+            if not _told:
+                _told.append(str(error))
+                _log.warning(
+                    "Compiled code can't be kept or read (%s: %s), so that each start takes some "
+                    "seconds longer. Remove the *.nbi files beside the package's sources, or set "
+                    "NUMBA_CACHE_DIR to a folder that can be written.",
+                    type(error).__name__,
+                    error,
+                )
             return _njit(function, signatures, cache=False)
 
     return decorate

@@ -19,7 +19,7 @@ def cores() -> int:
 def collections_spared() -> Iterator[None]:
     """Let Python's garbage collections pass over everything that is there by now.
 
-    Models and libraries are a quarter of a million objects, and none of them is garbage.
+    Models and libraries are a quarter of a million objects, and next to none of them is garbage.
     """
     if gc.get_freeze_count():  # somebody else sees to it
         yield

@@ -131,7 +131,8 @@ class OpenVinoEngine:
         check_batch(batch, *self._shape)
         windows = len(batch)
         size = self._size_for(windows)
-        if windows < size or not batch.flags.c_contiguous or batch.dtype != np.float32:
+        usable = batch.flags.c_contiguous and batch.flags.writeable and batch.dtype == np.float32
+        if windows < size or not usable:
             filled = np.zeros((size, *self._shape), dtype=np.float32)
             filled[:windows] = batch
             batch = filled
