@@ -157,6 +157,9 @@ class ModelSession:
             self._tell(f"loading: {entrant.title}")
             worker = self._stack.enter_context(self._worker(entrant, weights))
             try:
+                if entrant.is_ours:  # the first start exports the model, with torch in its memory
+                    with self._worker(entrant, weights) as first:
+                        first.start()
                 ready = worker.start()
                 if not ready.missing and warm_up is not None:
                     figures, _ = worker.run(self._job(warm_up, _WARM_UP_BATCH), _PATIENCE_S)

@@ -21,6 +21,7 @@ from ml_prediction.drivers.signals import children_spared
 from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.sources.files import FileSource
 from ml_prediction.util.codes import NSLC
+from ml_prediction.util.machine import cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def run_jobs(
     """
     # Spawned, not forked: a fork of a process in which torch has threads may hang.
     context = multiprocessing.get_context("spawn")
-    threads = share.config.threads or max(1, (os.cpu_count() or 1) // len(sources))
+    threads = share.config.threads or max(1, cores() // len(sources))
     tasks = [_Task(i, source, _own(share, i), threads) for i, source in enumerate(sources)]
     try:
         return _supervise(context, tasks, progress)
