@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import subprocess
 import sys
 import tomllib
@@ -214,21 +213,32 @@ def test_interrupt_is_status_130(driver: FakeDriver, capsys: pytest.CaptureFixtu
     assert "interrupted" in capsys.readouterr().err
 
 
+SIGNALLED = """
+import signal, sys
+from ml_prediction import cli
+from ml_prediction.drivers import driver_local
+
+number = getattr(signal, sys.argv[1])
+signal.signal(number, signal.SIG_DFL)  # whatever has been inherited
+
+def run(*args, **kwargs):
+    signal.raise_signal(number)
+    return 0
+
+driver_local.run = run
+status = cli.run(["pick", "x"])
+assert signal.getsignal(number) is signal.SIG_DFL
+sys.exit(status)
+"""
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_termination_is_an_interrupt(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    number = getattr(signal, name)
-
-    def run(*args: Any, **kwargs: Any) -> int:
-        signal.raise_signal(number)  # to this thread: another one might hear of it too late
-        return 0
-
-    monkeypatch.setattr(driver_local, "run", run)
-    before = signal.getsignal(number)
-    assert cli.run(["pick", "x"]) == 130
-    assert signal.getsignal(number) is before
-    assert "interrupted" in capsys.readouterr().err
+def test_termination_is_an_interrupt(name: str) -> None:
+    # In a process of its own: a signal that went astray would end the one that runs the tests.
+    command = [sys.executable, "-c", SIGNALLED, name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr
 
 
 @pytest.mark.parametrize(
