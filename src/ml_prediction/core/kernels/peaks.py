@@ -63,20 +63,6 @@ def _equations(
     return cost
 
 
-@compiled("float64(float64[::1], float64[::1], float64[::1], float64, float64, float64)")
-def _cost(
-    times: Floats, values: Floats, weights: Floats, scale: float, mu: float, log_width: float
-) -> float:
-    """Sum of weighted squared residuals."""
-    narrow = math.exp(-log_width)
-    cost = 0.0
-    for i in range(len(times)):
-        x = (times[i] - mu) * narrow
-        residual = values[i] - scale * math.exp(-0.5 * x * x)
-        cost += weights[i] * residual * residual
-    return cost
-
-
 @compiled("void(float64[:, ::1], float64[::1], float64, float64[::1])")
 def _solve(matrix: Floats, gradient: Floats, damping: float, step: Floats) -> None:
     """Damped step: Gaussian elimination of a symmetric matrix, the diagonal raised."""
@@ -124,6 +110,7 @@ def fit_peaks(
         have become small, shape (n,).
     """
     step, gradient = np.empty(3), np.empty(3)
+    next_matrix, next_gradient = np.empty((3, 3)), np.empty(3)
     for row in range(len(values)):
         mine, weight, matrix = values[row], weights[row], matrices[row]
         scale, mu, log_width = parameters[row]
@@ -133,10 +120,11 @@ def fit_peaks(
         for _ in range(ITERATIONS):
             _solve(matrix, gradient, damping, step)
             wide = min(max(log_width + step[2], LOG_WIDTHS[0]), LOG_WIDTHS[1])
-            trial = _cost(times, mine, weight, scale + step[0], mu + step[1], wide)
+            high, there = scale + step[0], mu + step[1]
+            trial = _equations(times, mine, weight, high, there, wide, next_matrix, next_gradient)
             if trial <= cost:
-                scale, mu, log_width, cost = scale + step[0], mu + step[1], wide, trial
-                _equations(times, mine, weight, scale, mu, log_width, matrix, gradient)
+                scale, mu, log_width, cost = high, there, wide, trial
+                matrix[:], gradient[:] = next_matrix, next_gradient
                 damping *= 0.2
             else:
                 damping *= 8.0
