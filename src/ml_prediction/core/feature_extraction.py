@@ -32,8 +32,9 @@ LINK = 2.0  # seconds around a detection in which a pick belongs to it
 NARROWEST = 2  # samples: PhaseNet's spikes at window edges have 1 to 2, arrivals 5 and more
 WORST_QUALITY = 4
 COVERAGE = 2.0  # seconds on each side of a pick
+LEAST_AFTER = 1.0  # seconds of data after a pick for its amplitude
 PATIENCE = 600.0  # seconds of data that a complete pick waits for others at most
-LOOK_AHEAD = COVERAGE + FARTHEST_CENTRE + 0.02  # seconds of data after a peak that it needs
+LOOK_AHEAD = FARTHEST_CENTRE + 0.02  # seconds between a peak and its pick at most
 LOOK_BACK = 5.0 + FARTHEST_CENTRE + 0.1  # seconds of data before a peak that it needs
 
 
@@ -93,6 +94,9 @@ class FeatureExtractor:
         For amplitudes in physical units; None for none.
     provenance
         Put on every result.
+    after
+        Seconds after a pick whose data are looked at, 1 to 2: with a short horizon, a pick is not
+        to wait longer for its description than for its probability.
     together
         Complete picks wait until there are so many, of all instruments: a fit of many costs
         little more than one. With 1 each leaves at once.
@@ -109,6 +113,7 @@ class FeatureExtractor:
         waveforms: Waveforms,
         response: Response | None = None,
         provenance: Provenance | None = None,
+        after: float = COVERAGE,
         together: int = 1,
         summary: Summary | None = None,
     ) -> None:
@@ -124,6 +129,7 @@ class FeatureExtractor:
         self._summary = summary or Summary()
         self._rate = spec.rate
         self._context = self._samples(FIT_HALF)
+        self._after = self._samples(min(max(after, LEAST_AFTER), COVERAGE))
         self._together = together
         self._held = 0  # picks, over all instruments
         self._tracks: dict[Instrument, _Track] = {}
@@ -238,7 +244,7 @@ class FeatureExtractor:
             track = self._tracks[instrument]
             if not track.waiting and not track.held:
                 continue
-            front = self._waveforms.front(instrument) - self._samples(LOOK_AHEAD)
+            front = self._waveforms.front(instrument) - self._after - self._samples(LOOK_AHEAD)
             rest = []
             for label, trigger in track.waiting:
                 if final or trigger.peak < front:
@@ -283,7 +289,7 @@ class FeatureExtractor:
         sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, rounding)
         index = trigger.peak + round(shift * rate)
         first = index - self._samples(LOOK_BACK)
-        around = self._around(instrument, first, index + self._samples(COVERAGE) + 1)
+        around = self._around(instrument, first, index + self._after + 1)
         letter = self._letter(phase, around)
         level = NOTHING
         polarity: Polarity = "unknown"
@@ -348,10 +354,10 @@ class FeatureExtractor:
 
     def _coverage(self, around: Mapping[str, Recording], centre: int) -> float:
         """Share of samples near a pick that some component has."""
-        reach = self._samples(COVERAGE)
-        covered = np.zeros(2 * reach + 1, dtype=np.bool_)
+        before = self._samples(COVERAGE)
+        covered = np.zeros(before + self._after + 1, dtype=np.bool_)
         for data in around.values():
-            covered |= data.valid[centre - reach : centre + reach + 1]
+            covered |= data.valid[centre - before : centre + self._after + 1]
             if covered.all():
                 return 1.0
         return round(float(covered.mean()), 4)
@@ -363,7 +369,7 @@ class FeatureExtractor:
         if self._response is None:
             return None, None
         before = self._samples(CONTEXT)
-        stop = index + self._samples(COVERAGE) + 1
+        stop = index + self._after + 1
         data = self._waveforms.waveform(instrument, letter, index - before, stop)
         if data is None or not data.valid.any():
             return None, None

@@ -38,6 +38,7 @@ class Lane:
         run_id: str,
         summary: Summary,
         overlap: bool,
+        queue: int | None,
     ) -> None:
         spec = model.spec
         self.model = model
@@ -48,7 +49,9 @@ class Lane:
         versions = {"ml_prediction": __version__, **spec.versions}
         remove = inventory is not None and config.response == "remove"
         response = Response(inventory) if remove else None
-        self.predictor = Predictor(model, config.batch_size, overlap=overlap)
+        self.predictor = Predictor(
+            model, config.batch_size, overlap=overlap, queue=queue, summary=summary
+        )
         self.preprocessor = Preprocessor(
             spec,
             stride=stride,
@@ -82,6 +85,7 @@ class Lane:
                 run_id,
                 "; ".join(f"{name} {version}" for name, version in versions.items()),
             ),
+            after=config.horizon - (stride + blinding[1]) / spec.sampling_rate,
             together=TOGETHER if overlap else 1,
             summary=summary,
         )

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_prediction.core.history import Flags
+from ml_prediction.core.summary import Summary
+from ml_prediction.core.window_queue import OVERLOAD, WindowQueue
 from ml_prediction.core.windows import Skipped, Window, recorded, together
 from ml_prediction.errors import InternalError
 from ml_prediction.models.engine import Model, Ticket, concurrent
@@ -44,6 +46,7 @@ class _Pass:
 
     items: list[Window | Skipped]
     ticket: Ticket | None
+    windows: int
 
 
 class Predictor:
@@ -58,18 +61,31 @@ class Predictor:
     overlap
         Let the engine work on while the caller prepares more: windows wait for a full batch, and
         what is under way is reported by a later call. Otherwise each call reports everything.
+    queue
+        Live: windows only wait until :meth:`step`, at most so many of them; beyond that the
+        oldest ones are skipped as ``overload``. None for no queue.
+    summary
+        Where skipped windows are counted.
     """
 
     def __init__(
-        self, model: Model, batch_size: int | None = None, *, overlap: bool = False
+        self,
+        model: Model,
+        batch_size: int | None = None,
+        *,
+        overlap: bool = False,
+        queue: int | None = None,
+        summary: Summary | None = None,
     ) -> None:
         self._model = model
         self._engine = concurrent(model.engine)
         self.batch_size = batch_size or self._engine.batch_size
         self._overlap = overlap
+        self._summary = summary or Summary()
         self._waiting: list[Window | Skipped] = []
         self._windows = 0  # of those that wait
         self._passes: deque[_Pass] = deque()
+        self._queue = None if queue is None else WindowQueue(queue)
 
     def add(self, items: Iterable[Window | Skipped]) -> Iterator[list[Output | Skipped]]:
         """Take windows of any instruments, and skipped ones among them.
@@ -77,8 +93,12 @@ class Predictor:
         Yields
         ------
         list of Output or Skipped
-            One item for each that came in, in the same order.
+            One item for each that came in, in the same order. With a queue, none.
         """
+        if self._queue is not None:
+            for item in items:
+                self._enqueue(self._queue, item)
+            return
         for item in items:
             self._take(item)
             while len(self._passes) > self._engine.under_way:
@@ -88,21 +108,53 @@ class Predictor:
 
     def drain(self) -> Iterator[list[Output | Skipped]]:
         """Report everything that has come in."""
+        while self._queue:
+            yield from self.step()
         self._start()
         while self._passes:
+            yield self._finish()
+
+    @property
+    def waiting(self) -> int:
+        """Windows that have not reported."""
+        queued = 0 if self._queue is None else self._queue.windows
+        return queued + self._windows + sum(each.windows for each in self._passes)
+
+    def step(self) -> Iterator[list[Output | Skipped]]:
+        """Let the engine have as much of the queue as it can work on; wait for its next pass.
+
+        Yields
+        ------
+        list of Output or Skipped
+            Of the earliest pass, in the order in which they came in. Nothing if nothing waits.
+        """
+        while self._queue and len(self._passes) <= self._engine.under_way:
+            while self._queue and self._windows < self.batch_size:
+                self._waiting.append(item := self._queue.pop())
+                self._windows += isinstance(item, Window)
+            self._start()
+        if self._passes:
             yield self._finish()
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Inputs of windows that have not reported, as plain values and arrays."""
         items = [item for each in self._passes for item in each.items]
-        return [_pack(item) for item in (*items, *self._waiting)]
+        return [_pack(item) for item in (*items, *self._waiting, *(self._queue or ()))]
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Take over a snapshot's state."""
         self._passes.clear()
         self._waiting, self._windows = [], 0
         for item in state:
-            self._take(_unpack(item))
+            if self._queue is None:
+                self._take(_unpack(item))
+            else:
+                self._enqueue(self._queue, _unpack(item))
+
+    def _enqueue(self, queue: WindowQueue, item: Window | Skipped) -> None:
+        dropped = queue.add(item)
+        if dropped is not None:
+            self._summary.skip("windows", OVERLOAD, 1, dropped.instrument)
 
     def _take(self, item: Window | Skipped) -> None:
         self._waiting.append(item)
@@ -116,7 +168,7 @@ class Predictor:
             return
         windows = [item.data for item in self._waiting if isinstance(item, Window)]
         ticket = self._engine.start(together(windows)) if windows else None
-        self._passes.append(_Pass(self._waiting, ticket))
+        self._passes.append(_Pass(self._waiting, ticket, len(windows)))
         self._waiting, self._windows = [], 0
 
     def _finish(self) -> list[Output | Skipped]:
@@ -126,8 +178,7 @@ class Predictor:
             return [item for item in done.items if isinstance(item, Skipped)]
         outputs = done.ticket.result()
         spec = self._model.spec
-        count = sum(isinstance(item, Window) for item in done.items)
-        shape = (count, len(spec.labels), spec.in_samples)
+        shape = (done.windows, len(spec.labels), spec.in_samples)
         if outputs.shape != shape:
             raise InternalError(
                 f"{self._model!r} gave an output of shape {outputs.shape}, not {shape}."

@@ -414,7 +414,8 @@ class Preprocessor:
             self.summary.note("waits for undeclared components", 1, instrument)
             _log.info(
                 "%s: only %s so far; each window waits %g s for components that may never come. "
-                "Declare the channels (expected=..., or an inventory) and nobody waits.",
+                "Declare the channels (expected=..., an inventory, Earthworm's StationFile), "
+                "and nobody waits.",
                 instrument,
                 ", ".join(sorted(codes)),
                 self._lateness_ns / 1e9,
