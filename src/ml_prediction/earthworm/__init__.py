@@ -1,0 +1,1 @@
+"""Earthworm: its rings, its messages, and running as one of its modules."""
