@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ml_prediction import __version__
+from ml_prediction import __version__, cli_rings
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -27,6 +27,7 @@ from ml_prediction.drivers.terminal import (
     remarks_console,
     results_console,
 )
+from ml_prediction.earthworm.ring import RingError
 from ml_prediction.errors import ConfigurationError, DataError, InternalError
 
 DONE, NOTHING_USABLE, WRONG_USE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -96,6 +97,8 @@ def _attempt(arguments: Sequence[str] | None) -> int:
         return DONE
     except OSError as error:
         return _complain(_failure(error), FAILED)
+    except RingError as error:
+        return _complain(str(error), FAILED)
     except MemoryError:
         return _complain("failed: out of memory; use fewer --jobs, or a smaller batch.", FAILED)
     except InternalError as error:
@@ -234,6 +237,39 @@ def pick(
     given = {**_set(top), "pipeline": _set(inner)}
     settings = RunConfig.from_tables({} if config is None else read_toml(config), given)
     return driver_local.run(inputs, settings, out=results_console(), err=remarks_console())
+
+
+@app.command()
+def earthworm(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIG.d", help="The module's file, also one in EW_PARAMS."),
+    ] = None,
+    install: Annotated[
+        str | None,
+        typer.Option(metavar="EW_PARAMS", help="Copy the sample .d and .desc there, and end."),
+    ] = None,
+) -> int:
+    """Pick live, inside an Earthworm system."""
+    from ml_prediction.drivers import driver_ew
+
+    if (config is None) == (install is None):
+        raise ConfigurationError(
+            "Name the module's .d file, or the folder of --install: one of them."
+        )
+    if install is not None:
+        written = driver_ew.install(install)
+        for path in written:
+            sys.stdout.write(f"{path}\n")
+        if len(written) < len(driver_ew.SAMPLES):
+            sys.stdout.write("What was there already has been left as it is.\n")
+        sys.stdout.flush()
+        return DONE
+    return driver_ew.run(config or "")
+
+
+app.add_typer(cli_rings.app)
+app.command()(cli_rings.tank)
 
 
 @app.command()

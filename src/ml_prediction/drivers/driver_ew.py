@@ -1,0 +1,140 @@
+"""driver_ew: picks live, inside an Earthworm system."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Final
+
+from ml_prediction import __version__
+from ml_prediction.drivers.live.setup import (
+    Surroundings,
+    locked,
+    logging_to_earthworm,
+    run_live,
+    state_folder,
+)
+from ml_prediction.earthworm.config import read_config
+from ml_prediction.earthworm.syntax import params_folder
+from ml_prediction.earthworm.tables import read_tables
+from ml_prediction.errors import ConfigurationError
+
+SAMPLES: Final = ("ml_prediction.d", "ml_prediction.desc")
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_log = logging.getLogger(__name__)
+
+
+def run(path: str, environment: Mapping[str, str] = os.environ) -> int:
+    """Pick what comes into a ring, until Earthworm or a signal says to end.
+
+    Parameters
+    ----------
+    path
+        The module's ``.d`` file.
+    environment
+        Earthworm's: EW_PARAMS, EW_LOG, EW_INSTALLATION.
+
+    Returns
+    -------
+    int
+        Exit status 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If the environment, a file or a setting is wrong.
+    RingError
+        If a ring is not there, or no ring.
+    """
+    params = params_folder(environment)
+    tables = read_tables(params, environment)
+    config = read_config(Path(path), params, tables, environment)
+    name = environment.get("EW_INSTALLATION", "")
+    if not name:
+        raise ConfigurationError(
+            "EW_INSTALLATION is not set: source Earthworm's environment (ew_linux.bash) first."
+        )
+    installation = tables.installation(name)
+    folder = state_folder(config, environment, params)
+    with (
+        logging_to_earthworm(config, environment) as log,
+        locked(folder),
+        _ending_signals() as ending,
+    ):
+        _log.info("ml_prediction %s: started with %s, pid %d", __version__, path, os.getpid())
+        around = Surroundings(config, tables, installation, folder, log, ending.is_set)
+        try:
+            run_live(around)
+        except Exception as error:
+            _log.critical("ends: %s: %s", type(error).__name__, error)
+            raise
+        _log.info("ended as it was told to")
+    return 0
+
+
+@contextmanager
+def _ending_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM, SIGINT and SIGHUP set, as long as this lasts."""
+    ending = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def note(number: int, frame: object) -> None:
+        ending.set()
+
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGTERM:
+            before[number] = signal.signal(number, note)
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def install(params: str) -> list[Path]:
+    """Copy the sample configuration into a folder; what is there already stays.
+
+    Parameters
+    ----------
+    params
+        EW_PARAMS.
+
+    Returns
+    -------
+    list of Path
+        Files that were written.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no folder.
+    OSError
+        If it can't be written to.
+    """
+    folder = Path(params)
+    if not folder.is_dir():
+        raise ConfigurationError(f"{params!r} is no folder: name the one in EW_PARAMS.")
+    written = []
+    for name in SAMPLES:
+        target = folder / name
+        if target.exists():
+            continue
+        with as_file(files("ml_prediction.earthworm") / "params" / name) as sample:
+            shutil.copyfile(sample, target)
+        written.append(target)
+    return written
+
+
+if __name__ == "__main__":
+    from ml_prediction.cli import main
+
+    main(["earthworm", *sys.argv[1:]])

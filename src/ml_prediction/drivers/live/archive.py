@@ -1,0 +1,178 @@
+"""What a live run has found, as the same files that driver_local writes, in a folder for each day.
+
+Results are appended to a spool as they come, which a killed process leaves whole. Another process
+makes the day's files of it now and then, so that the live one is never kept from its work.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_type_hints
+
+from obspy import UTCDateTime
+
+from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
+from ml_prediction.drivers.live.journal import SAME_NS
+from ml_prediction.sinks.base import make_sinks
+from ml_prediction.sinks.folder import OutputFolder
+from ml_prediction.util.times import to_ns
+
+FORMATS: Final = ("csv", "quakeml", "markers")
+REFRESH_SECONDS: Final = 600.0
+"""From one making of a day's files to the next, if something new has come."""
+
+SPOOL: Final = "spool.jsonl"
+
+_log = logging.getLogger(__name__)
+Found = TypeVar("Found", Pick, Detection)
+
+
+class Archive:
+    """Collects results by the UTC day of a pick's peak, or a detection's onset.
+
+    Parameters
+    ----------
+    folder
+        One folder for each day goes there.
+
+    Raises
+    ------
+    OSError
+        If it can't be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._changed: set[str] = set()
+        self._due = time.monotonic() + REFRESH_SECONDS
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._unwritten: dict[str, list[str]] = {}
+
+    def add(self, picks: Iterable[Pick], detections: Iterable[Detection]) -> None:
+        """Append results. Those that were there before may come again.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or the like; what could not be written is kept for the next call.
+        """
+        for pick in picks:
+            self._put("pick", pick, pick.peak_time)
+        for detection in detections:
+            self._put("detection", detection, detection.onset)
+        for day in list(self._unwritten):
+            (self.folder / day).mkdir(exist_ok=True)
+            path = self.folder / day / SPOOL
+            with path.open("ab", buffering=0) as handle:
+                size = handle.tell()
+                data = "".join(self._unwritten[day]).encode()
+                if handle.write(data) != len(data):
+                    handle.truncate(size)
+                    raise OSError(f"{path}: only a part could be written")
+            self._changed.add(day)
+            del self._unwritten[day]
+
+    def refresh(self, *, now: bool = False) -> None:
+        """Have the files of the changed days made, if it is time to, by another process."""
+        if self._worker is not None and self._worker.poll() is None:
+            return
+        if not self._changed or not (now or time.monotonic() >= self._due):
+            return
+        self._due = time.monotonic() + REFRESH_SECONDS
+        folders = [str(self.folder / day) for day in sorted(self._changed)]
+        command = [sys.executable, "-m", "ml_prediction.drivers.live.archive", *folders]
+        try:
+            self._worker = subprocess.Popen(  # outlives us where we are stopped
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            _log.warning("the archive's files can't be made now: %s", error)
+            return
+        self._changed.clear()
+
+    def _put(self, kind: str, found: Pick | Detection, when: UTCDateTime) -> None:
+        line = json.dumps({"kind": kind, **found.to_dict()})
+        self._unwritten.setdefault(when.strftime("%Y-%m-%d"), []).append(f"{line}\n")
+
+
+def make_files(folder: Path) -> None:
+    """Write a day's files from its spool: whole or not at all, over older ones.
+
+    Raises
+    ------
+    OSError
+        If the spool can't be read, or the disk is full.
+    """
+    picks, detections = read_spool(folder / SPOOL)
+    links = {pick_id: item.id for item in detections for pick_id in item.pick_ids}
+    linked = [replace(pick, detection_id=links.get(pick.id)) for pick in picks]
+    with OutputFolder(folder, overwrite=True) as output:
+        sinks = make_sinks(FORMATS, output)
+        for sink in sinks:
+            sink.write(linked, detections, None)
+            sink.close()
+
+
+def read_spool(path: Path) -> tuple[list[Pick], list[Detection]]:
+    """Results of a spool in order of time, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    with path.open(encoding="utf-8") as handle:
+        for line in handle:
+            try:
+                value = json.loads(line)
+            except ValueError:  # the process was killed while it wrote
+                continue
+            found[value["id"]] = value
+    values = list(found.values())
+    picks = [_restored(Pick, value) for value in values if value["kind"] == "pick"]
+    detections = [_restored(Detection, value) for value in values if value["kind"] == "detection"]
+    picks.sort(key=pick_order)
+    return list(_once(picks)), sorted(detections, key=detection_order)
+
+
+def _once(picks: Sequence[Pick]) -> Iterator[Pick]:
+    """Picks without those that are the same pick, computed again after a restart."""
+    last: dict[tuple[str, str, str], int] = {}
+    for pick in picks:
+        key = (str(pick.instrument), pick.phase, pick.model_id)
+        peak_ns = to_ns(pick.peak_time)
+        if key not in last or abs(peak_ns - last[key]) > SAME_NS:
+            yield pick
+            last[key] = peak_ns
+
+
+def _restored(kind: type[Found], value: dict[str, Any]) -> Found:
+    """From what `to_dict` made."""
+    hints = get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for item in fields(kind):
+        content, hint = value[item.name], hints[item.name]
+        if hint is UTCDateTime:
+            content = UTCDateTime(content)
+        elif hint == tuple[str, ...]:
+            content = tuple(part for part in content.split(";") if part)
+        arguments[item.name] = content
+    return kind(**arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the files of several folders."""
+    for argument in arguments:
+        make_files(Path(argument))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""Earthworm's log files: one a day (UTC), a line with the time for each record."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
+
+RETRY_SECONDS: Final = 10.0
+"""After a failure, e.g. a full disk, nothing is tried for so long."""
+
+
+class EarthwormLog(logging.Handler):
+    """Writes ``YYYYMMDD_UTC_HH:MM:SS text`` to ``FOLDER/NAME_YYYYMMDD.log``.
+
+    That a line can't be written, e.g. because the disk is full, stops nobody.
+
+    Parameters
+    ----------
+    folder
+        EW_LOG; None for no file.
+    name
+        Base name of the module's configuration file.
+    console
+        Where lines go besides, or None.
+
+    Attributes
+    ----------
+    lost
+        Lines that could not be written to the file.
+    """
+
+    def __init__(self, folder: Path | None, name: str, console: TextIO | None = None) -> None:
+        super().__init__(logging.DEBUG)
+        self.lost = 0
+        self._folder = folder
+        self._name = name
+        self._console = console
+        self._day = ""
+        self._file: TextIO | None = None
+        self._not_before = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record of the logging module."""
+        now = datetime.fromtimestamp(record.created, UTC)
+        text = " ".join(record.getMessage().split("\n"))
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        line = f"{now:%Y%m%d_UTC_%H:%M:%S} {text}\n"
+        if self._console is not None:
+            try:
+                self._console.write(line)
+                self._console.flush()
+            except (OSError, ValueError):  # e.g. a terminal that was closed
+                self._console = None
+        if self._folder is not None:
+            self._to_file(self._folder, f"{now:%Y%m%d}", line)
+
+    def _to_file(self, folder: Path, day: str, line: str) -> None:
+        if time.monotonic() < self._not_before:
+            self.lost += 1
+            return
+        try:
+            if self._file is None or day != self._day:
+                self._close_file()
+                self._file = (folder / f"{self._name}_{day}.log").open(
+                    "a", encoding="utf-8", errors="backslashreplace"
+                )
+                self._day = day
+            self._file.write(line)
+            self._file.flush()
+        except (OSError, ValueError):
+            self.lost += 1
+            self._not_before = time.monotonic() + RETRY_SECONDS
+            self._close_file()
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError:  # what is in its buffer can't be written either
+                self.lost += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close_file()
+        super().close()
+
+
+def standard_error() -> TextIO | None:
+    """Where the console's lines go; None if it is closed."""
+    return sys.stderr

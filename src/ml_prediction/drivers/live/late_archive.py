@@ -1,0 +1,69 @@
+"""Packets that came too late, or from the future, as miniSEED: nothing is thrown away."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ml_prediction.core.intake import plain
+from ml_prediction.core.packets import Packet
+from ml_prediction.util.times import to_utc
+
+
+class LateArchive:
+    """Appends packets to one file for each channel and day.
+
+    Parameters
+    ----------
+    folder
+        Made if it does not exist.
+
+    Raises
+    ------
+    OSError
+        If it can't be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, packets: Iterable[Packet]) -> int:
+        """Append packets; the number of those that have no form in miniSEED.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or the like.
+        """
+        refused = 0
+        for packet in packets:
+            data = _records(packet)
+            if data is None:
+                refused += 1
+                continue
+            day = to_utc(packet.start_ns).strftime("%Y-%m-%d")
+            name = f"{packet.nslc}.{day}.mseed".replace("/", "_")
+            with (self.folder / name).open("ab") as handle:
+                handle.write(data)
+        return refused
+
+
+def _records(packet: Packet) -> bytes | None:
+    if not len(packet) or not plain(packet.nslc):
+        return None
+    kind = packet.samples.dtype
+    if kind.kind == "i" and kind.itemsize > 4:
+        return None
+    trace = packet.to_trace()
+    if kind.kind == "i":
+        trace.data = packet.samples.astype(np.int32)
+    buffer = io.BytesIO()
+    try:
+        trace.write(buffer, format="MSEED", reclen=512)
+    except (ValueError, TypeError, NotImplementedError, OverflowError):
+        return None
+    return buffer.getvalue()

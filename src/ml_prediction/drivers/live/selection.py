@@ -1,0 +1,136 @@
+"""Which channels a live run uses, and which of them are known to come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import obspy
+from obspy import Inventory, UTCDateTime
+
+from ml_prediction.core.response import inventory_channels
+from ml_prediction.earthworm.config import ChannelPattern
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.sources.foreign import READ_ERRORS
+from ml_prediction.util.codes import NSLC, Instrument
+
+_WILD: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Channels of a live run.
+
+    Attributes
+    ----------
+    patterns
+        Of ``Channels``; none means all.
+    listed
+        Of the station file: patterns in Earthworm's order; None without one.
+    instruments
+        Instruments of which the station file, of Earthworm's picker, names the vertical only.
+    declared
+        Channels that are named exactly, so that nobody waits for others.
+    inventory
+        Where the station file is StationXML.
+    """
+
+    patterns: tuple[ChannelPattern, ...] = ()
+    listed: tuple[ChannelPattern, ...] | None = None
+    instruments: frozenset[Instrument] = frozenset()
+    declared: tuple[NSLC, ...] = ()
+    inventory: Inventory | None = None
+
+    def wants(self, nslc: NSLC) -> bool:
+        """Whether a channel is to be used."""
+        if self.patterns and not any(pattern.matches(nslc) for pattern in self.patterns):
+            return False
+        if self.listed is None or nslc.instrument in self.instruments:
+            return True
+        return any(pattern.matches(nslc) for pattern in self.listed)
+
+
+def select(patterns: Sequence[ChannelPattern], station_file: Path | None) -> Selection:
+    """Channels by patterns and a station file.
+
+    Parameters
+    ----------
+    patterns
+        Of ``Channels``.
+    station_file
+        StationXML (or whatever station metadata ObsPy reads), lines ``STA CHAN NET LOC`` that may
+        have wildcards, or the station list of Earthworm's pick_ew.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file can't be read, or names no channel.
+    """
+    chosen = tuple(patterns)
+    if station_file is None:
+        return Selection(chosen)
+    try:
+        text = station_file.read_text(encoding="latin-1")
+    except OSError as error:
+        raise ConfigurationError(
+            f"StationFile {station_file} can't be read ({error.strerror})."
+        ) from error
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        return _of_metadata(chosen, station_file)
+    return _of_list(chosen, station_file, text)
+
+
+def _of_metadata(patterns: tuple[ChannelPattern, ...], path: Path) -> Selection:
+    try:
+        inventory = obspy.read_inventory(str(path))
+    except READ_ERRORS as error:
+        raise ConfigurationError(
+            f"StationFile {path} can't be read as StationXML ({error})."
+        ) from error
+    running = inventory.select(time=UTCDateTime())
+    bare = Selection(patterns)
+    known = inventory_channels(running) or inventory_channels(inventory)  # e.g. of a replay
+    channels = tuple(dict.fromkeys(c for c in known if bare.wants(c)))
+    if not channels:
+        raise ConfigurationError(f"StationFile {path} has no channel that Channels would let in.")
+    return Selection(patterns, tuple(map(_exactly, channels)), frozenset(), channels, inventory)
+
+
+def _of_list(patterns: tuple[ChannelPattern, ...], path: Path, text: str) -> Selection:
+    listed: list[ChannelPattern] = []
+    instruments: set[Instrument] = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#")[0].split()
+        if not words or words[0].startswith("//"):
+            continue
+        if len(words) >= 6 and words[0].isdigit() and words[1].isdigit():  # pick_ew's own
+            if words[0] != "0":
+                instruments.add(_channel(words[2:6]).instrument)
+        elif len(words) >= 4:
+            listed.append(ChannelPattern(*words[:4]))
+        else:
+            raise ConfigurationError(
+                f"StationFile {path}, line {number}: write STA CHAN NET LOC (-- for no location)."
+            )
+    if not listed and not instruments:
+        raise ConfigurationError(f"StationFile {path} names no channel.")
+    bare = Selection(patterns)
+    exact = [_channel([p.station, p.channel, p.network, p.location]) for p in listed if _plain(p)]
+    declared = tuple(dict.fromkeys(nslc for nslc in exact if bare.wants(nslc)))
+    return Selection(patterns, tuple(listed), frozenset(instruments), declared)
+
+
+def _channel(words: Sequence[str]) -> NSLC:
+    station, channel, network, location = words
+    return NSLC.clean(network, station, location, channel)
+
+
+def _plain(pattern: ChannelPattern) -> bool:
+    whole = pattern.station + pattern.channel + pattern.network + pattern.location
+    return not _WILD & set(whole)
+
+
+def _exactly(nslc: NSLC) -> ChannelPattern:
+    return ChannelPattern(nslc.station, nslc.channel, nslc.network, nslc.location or "--")

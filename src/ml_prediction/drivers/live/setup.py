@@ -1,0 +1,368 @@
+"""A live run put together from a ``.d`` file and Earthworm's environment."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ml_prediction.config import PipelineConfig
+from ml_prediction.core.pipeline import Pipeline
+from ml_prediction.drivers.live.alarms import Alarm, Alarms
+from ml_prediction.drivers.live.archive import Archive
+from ml_prediction.drivers.live.ew_log import EarthwormLog, standard_error
+from ml_prediction.drivers.live.heart import Heart, Pulse
+from ml_prediction.drivers.live.inlet import Inlet
+from ml_prediction.drivers.live.journal import Journal
+from ml_prediction.drivers.live.late_archive import LateArchive
+from ml_prediction.drivers.live.live_run import LiveRun, Parts, place_of
+from ml_prediction.drivers.live.metrics import serve, write_status
+from ml_prediction.drivers.live.outlet import Outlet
+from ml_prediction.drivers.live.postman import Postman
+from ml_prediction.drivers.live.probabilities import ProbabilityPoster
+from ml_prediction.drivers.live.selection import Selection, select
+from ml_prediction.drivers.live.snapshots import SnapshotFile
+from ml_prediction.earthworm.config import LiveConfig
+from ml_prediction.earthworm.flags import told_to_end
+from ml_prediction.earthworm.logo import Logo
+from ml_prediction.earthworm.ring import RingError, RingName
+from ml_prediction.earthworm.tables import Tables
+from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.models import Model, load_model
+from ml_prediction.models.engine import ConcurrentEngine
+from ml_prediction.sinks.earthworm import PickStyle
+from ml_prediction.sources.earthworm import WaveformDecoder, decoders
+from ml_prediction.util.machine import collections_spared
+
+LOADING_SECONDS: Final = 600.0
+"""The model may take so long to load: the first time, it is compiled."""
+
+SMALL_BATCH: Final = 4
+"""Windows of a pass of an engine that is not compiled: no pass is to last over half a second."""
+
+WAIT_SECONDS: Final = 1.0
+"""From one look for a ring that is not there to the next."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a live run has around it.
+
+    Attributes
+    ----------
+    config, tables
+        Of the module and the system.
+    installation
+        Number of our installation.
+    state_folder
+        Where files go that outlive the process.
+    log
+        Its lost lines are told in the status.
+    ending
+        Whether a signal has asked us to end.
+    """
+
+    config: LiveConfig
+    tables: Tables
+    installation: int
+    state_folder: Path
+    log: EarthwormLog
+    ending: Callable[[], bool]
+    latest: dict[str, Any] = field(default_factory=dict)
+
+    def logo(self, message: str) -> Logo:
+        """Logo of our messages of a type."""
+        return Logo(self.tables.message(message), self.config.my_module_id, self.installation)
+
+
+@contextmanager
+def logging_to_earthworm(
+    config: LiveConfig, environment: Mapping[str, str]
+) -> Iterator[EarthwormLog]:
+    """Let the package's log go where Earthworm's modules log.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is to be a file, but EW_LOG is no folder.
+    """
+    folder = None
+    if config.log_file:
+        folder = Path(environment.get("EW_LOG", ""))
+        if not environment.get("EW_LOG") or not folder.is_dir():
+            raise ConfigurationError(
+                f"EW_LOG = {environment.get('EW_LOG', '')!r} is no folder: source Earthworm's "
+                "environment, or set LogFile 0."
+            )
+    console = None if config.log_file == 2 else standard_error()
+    handler = EarthwormLog(folder, config.name, console)
+    logger = logging.getLogger("ml_prediction")
+    before, propagated = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG if config.debug else logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        logger.propagate = propagated
+        handler.close()
+
+
+def state_folder(config: LiveConfig, environment: Mapping[str, str], params: Path) -> Path:
+    """Folder for what outlives the process: StateDir, or one below EW_DATA_DIR or EW_LOG."""
+    if config.state_dir is not None:
+        return config.state_dir
+    above = environment.get("EW_DATA_DIR") or environment.get("EW_LOG") or str(params)
+    return Path(above) / f"{config.name}.state"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process alone.
+
+    Raises
+    ------
+    ConfigurationError
+        If it can't be made, or another process has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigurationError(
+            f"StateDir {folder} can't be used ({error.strerror}): name another."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigurationError(
+            f"Another ml-prediction uses the folder {folder}: stop it, or give this one a "
+            "configuration file of another name, or another StateDir."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def run_live(around: Surroundings) -> None:
+    """One live run from its first heartbeat to its last.
+
+    Raises
+    ------
+    RingError
+        If a ring is not there, or no ring; run stand-alone, it is waited for.
+    ConfigurationError
+        If the model can't be loaded, or settings don't fit it.
+    """
+    config = around.config
+    with ExitStack() as stack:
+        outlet = _when_there(around, lambda: Outlet(config.out_ring), config.out_ring)
+        if outlet is None:
+            return
+        stack.callback(outlet.close)
+        pulse = Pulse()
+        pulse.tick(LOADING_SECONDS)
+        heart = Heart(outlet.put, around.logo("TYPE_HEARTBEAT"), config.heart_beat_int, pulse)
+        heart.start()
+        stack.callback(heart.end)
+        alarms = Alarms(outlet.put, around.logo("TYPE_ERROR"))
+        try:
+            run = _assemble(around, stack, outlet, pulse, alarms)
+            if run is not None:
+                with collections_spared():
+                    run.run()
+        except (ConfigurationError, RingError) as error:
+            alarms.tell(Alarm.STATE, str(error))
+            raise
+
+
+def _assemble(
+    around: Surroundings, stack: ExitStack, outlet: Outlet, pulse: Pulse, alarms: Alarms
+) -> LiveRun | None:
+    config, folder = around.config, around.state_folder
+    selection = select(config.channels, config.station_file)
+    model = load_model(
+        config.model, config.weights, threads=config.threads, engine=config.engine, device="auto"
+    )
+    pipeline = _pipeline(config, model, selection)
+    _warm_up(model)
+    _log.info("%r by %s is ready", model, type(model.engine).__name__)
+    snapshots = SnapshotFile(folder / "state")
+    state = _saved(snapshots, alarms)
+    inlet = _when_there(
+        around,
+        lambda: Inlet(config.in_ring, config.get_logo, None if state is None else place_of(state)),
+        config.in_ring,
+    )
+    if inlet is None:
+        return None
+    style = PickStyle(
+        {name: around.logo(f"TYPE_{name}") for name in config.pick_format},
+        config.s_component,
+        config.phase_token,
+    )
+    postman = Postman(_journal(folder), outlet.put, style, config.pick_phases, alarms)
+    if outlet.ring is not None:
+        waiting = postman.look_back(outlet.ring)
+        if waiting:
+            _log.info("%d picks of an earlier run are still to be sent", waiting)
+    parts = Parts(
+        inlet=inlet,
+        decoder=WaveformDecoder(decoders(around.tables), selection.wants),
+        pipeline=pipeline,
+        most_waiting=config.queue_windows,
+        postman=postman,
+        snapshots=snapshots,
+        snapshot_seconds=config.snapshot_int,
+        silence_seconds=config.silence_timeout,
+        alarms=alarms,
+        pulse=pulse,
+        told_to_end=lambda: _told_to_end(around, inlet, outlet),
+        publish=_publisher(around, stack, alarms),
+        more_status=lambda: {
+            "log_lines_lost": around.log.lost,
+            "rings_missing": int(inlet.missing) + int(outlet.ring is None),
+            "model": model.spec.id,
+            "pid": os.getpid(),
+        },
+        probabilities=_probabilities(around, stack, model, selection, alarms),
+        archive=None if config.archive is None else Archive(config.archive),
+        late_archive=None if config.late_archive is None else LateArchive(config.late_archive),
+    )
+    run = LiveRun(parts)
+    if state is not None:
+        try:
+            run.restore(state)
+            _log.info("goes on with the state that was saved")
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            alarms.tell(Alarm.STATE, f"the saved state can't be used: {error}")
+    inlet.start()
+    stack.callback(inlet.end)
+    return run
+
+
+def _when_there(around: Surroundings, make: Callable[[], Any], name: RingName) -> Any:
+    """What needs a ring; None if we are to end before it is there.
+
+    Raises
+    ------
+    RingError
+        If it is not there; run stand-alone, it is waited for.
+    """
+    told = False
+    while not around.ending():
+        try:
+            return make()
+        except RingError as error:
+            if not around.config.stand_alone:
+                raise
+            if not told:
+                _log.warning("%s Waiting for it.", error)
+            told = True
+            time.sleep(WAIT_SECONDS)
+    return None
+
+
+def _told_to_end(around: Surroundings, inlet: Inlet, outlet: Outlet) -> bool:
+    rings = [inlet.ring] if outlet.ring is None else [inlet.ring, outlet.ring]
+    return around.ending() or told_to_end(
+        rings, around.tables.flag_ring_key, os.getpid(), everybody=not around.config.stand_alone
+    )
+
+
+def _pipeline(config: LiveConfig, model: Model, selection: Selection) -> Pipeline:
+    settings = PipelineConfig.make(
+        stride=config.stride,
+        horizon=config.horizon,
+        thresholds=dict(config.threshold),
+        stacking=config.stacking,
+        blinding=config.blinding,
+        lateness=config.allowed_lateness,
+        one_component=config.one_component,
+        quality=config.quality_table,
+        batch_size=None if isinstance(model.engine, ConcurrentEngine) else SMALL_BATCH,
+    )
+    return Pipeline(
+        model,
+        settings,
+        expected=selection.declared,
+        inventory=selection.inventory,
+        run_id=f"{config.my_module_name}-{config.name}",
+        probabilities=config.probability_ring is not None,
+        queue=config.queue_windows,
+    )
+
+
+def _warm_up(model: Model) -> None:
+    """Let the engine compile what it compiles at the first pass."""
+    spec = model.spec
+    sizes = {SMALL_BATCH}
+    if isinstance(model.engine, ConcurrentEngine):
+        sizes = {1, 4, 16, model.engine.batch_size}
+    for size in sorted(sizes):
+        model.engine(np.zeros((size, len(spec.components), spec.in_samples), dtype=np.float32))
+
+
+def _saved(snapshots: SnapshotFile, alarms: Alarms) -> Any:
+    try:
+        return snapshots.load()
+    except (DataError, OSError) as error:
+        alarms.tell(Alarm.STATE, f"the saved state can't be read: {error}")
+        return None
+
+
+def _journal(folder: Path) -> Journal:
+    try:
+        return Journal(folder / "picks.journal")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder / 'picks.journal'} can't be used ({error.strerror}): make room, or name "
+            "another StateDir."
+        ) from error
+
+
+def _probabilities(
+    around: Surroundings, stack: ExitStack, model: Model, selection: Selection, alarms: Alarms
+) -> ProbabilityPoster | None:
+    name = around.config.probability_ring
+    if name is None:
+        return None
+    outlet = _when_there(around, lambda: Outlet(name), name)
+    if outlet is None:
+        return None
+    stack.callback(outlet.close)
+    logo = around.logo("TYPE_TRACEBUF2")
+    return ProbabilityPoster(outlet.put, logo, model.spec, selection.declared, alarms)
+
+
+def _publisher(
+    around: Surroundings, stack: ExitStack, alarms: Alarms
+) -> Callable[[dict[str, Any]], None]:
+    """What takes the newest status: for the file, and for whoever asks for metrics."""
+    config = around.config
+
+    def publish(status: dict[str, Any]) -> None:
+        around.latest = status
+        if config.status_file is not None:
+            try:
+                write_status(config.status_file, status)
+            except OSError as error:
+                alarms.tell(Alarm.DISK, f"{config.status_file} can't be written: {error}")
+
+    if config.metrics_port is not None:
+        stack.callback(serve(lambda: around.latest, config.metrics_port, config.metrics_address))
+    return publish
