@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
+import random
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
+from ring_keeper import destroy_key, make_ring
 
+from ml_prediction.earthworm.sysv import library
+from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import Model, load_model
 from ml_prediction.models.engines.export_cache import VARIABLE
 
@@ -16,6 +22,7 @@ with warnings.catch_warnings():  # ObsPy's own import uses a deprecated interfac
     warnings.simplefilter("ignore", DeprecationWarning)
     importlib.import_module("obspy")
 
+KEYS: Final = range(0x6D700000, 0x6D800000)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -34,6 +41,28 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ml_prediction"
     os.environ[VARIABLE] = str(folder)
     return folder
+
+
+@pytest.fixture
+def ring_keys() -> Iterator[Iterator[int]]:
+    """Free keys of shared memory, one by one; what is made with them is destroyed afterwards."""
+    given: list[int] = []
+
+    def keys() -> Iterator[int]:
+        while True:
+            key = random.SystemRandom().choice(KEYS)  # two runs at once must not meet
+            if key not in given and library().shmget(key, 0, 0) == -1:
+                given.append(key)
+                yield key
+
+    free = keys()
+    try:
+        make_ring(next(free), 1).destroy()
+    except (OSError, ConfigurationError) as error:
+        pytest.skip(f"no System V shared memory here: {error}")
+    yield free
+    for key in given:
+        destroy_key(key)
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,15 @@ def make_ring(key: int, kilobytes: int, layout: Layout = LAYOUT_64, counted: int
     return ring
 
 
+def destroy_key(key: int) -> None:
+    """Destroy the segment and the semaphores of a key, if there are any."""
+    segment, semaphores = library().shmget(key, 0, 0), library().semget(key, 0, 0)
+    if segment != -1:
+        library().shmctl(segment, IPC_RMID, None)
+    if semaphores != -1:
+        library().semctl(semaphores, 0, IPC_RMID, 0)
+
+
 def set_flag(ring: KeptRing, value: int, layout: Layout = LAYOUT_64) -> None:
     """Set the kill flag of a ring: a process id, or TERMINATE."""
     mapping = Mapping(ring.segment, writable=True)

@@ -116,9 +116,10 @@ class Predictor:
 
     @property
     def waiting(self) -> int:
-        """Windows that have not reported."""
-        queued = 0 if self._queue is None else self._queue.windows
-        return queued + self._windows + sum(each.windows for each in self._passes)
+        """Windows that have not reported; where none is left, skipped ones."""
+        queued, rest = (0, 0) if self._queue is None else (self._queue.windows, len(self._queue))
+        windows = queued + self._windows + sum(each.windows for each in self._passes)
+        return windows or rest + len(self._waiting) + sum(len(p.items) for p in self._passes)
 
     def step(self) -> Iterator[list[Output | Skipped]]:
         """Let the engine have as much of the queue as it can work on; wait for its next pass.
@@ -145,11 +146,12 @@ class Predictor:
         """Take over a snapshot's state."""
         self._passes.clear()
         self._waiting, self._windows = [], 0
-        for item in state:
-            if self._queue is None:
-                self._take(_unpack(item))
-            else:
-                self._enqueue(self._queue, _unpack(item))
+        items = map(_unpack, state)
+        if self._queue is not None:
+            self._queue.restore(items)
+            return
+        for item in items:
+            self._take(item)
 
     def _enqueue(self, queue: WindowQueue, item: Window | Skipped) -> None:
         dropped = queue.add(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ml_prediction.core.windows import Skipped, Window, recorded
@@ -40,6 +40,12 @@ class WindowQueue:
     def __iter__(self) -> Iterator[Window | Skipped]:
         yield from self._dropped
         yield from self._items
+
+    def restore(self, items: Iterable[Window | Skipped]) -> None:
+        """Hold these instead, even if there is no room for all: nothing is dropped for them."""
+        self._dropped.clear()
+        self._items = deque(items)
+        self.windows = sum(isinstance(item, Window) for item in self._items)
 
     def add(self, item: Window | Skipped) -> Skipped | None:
         """Take a window, or a skipped one; what was dropped for it."""

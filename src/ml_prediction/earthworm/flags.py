@@ -55,8 +55,8 @@ def _in_flag_ring(key: int, pid: int, everybody: bool) -> bool:
             return False
         count = mapping.word(layout.doomed, ctypes.c_int32).value
         first = mapping.word(layout.pids, ctypes.c_int32).value
-        if count > 0 and first == TERMINATE:
-            return everybody
+        if count > 0 and first == TERMINATE and everybody:
+            return True
         places = ctypes.c_int32 * FLAG_RING_PIDS
         doomed = list(mapping.word(layout.pids, places))[: max(0, min(count, FLAG_RING_PIDS))]
         return pid in doomed

@@ -107,6 +107,8 @@ class RingReader:
     def skip_to_end(self) -> None:
         """Leave out everything that is there now."""
         self.position = self.ring.keyin
+        self._expected.clear()
+        self._lapped.clear()
 
     def read(self, most: int = MOST_BYTES) -> Batch:
         """Everything new, or the next so many bytes of it.
@@ -132,6 +134,10 @@ class RingReader:
             data = ring.copy(self.position, stop)
         base = self.position
         oldest = ring.keyold
+        if keyin - oldest > ring.keymax:  # 32-bit counters began anew meanwhile: look again
+            again = self.read(most)
+            again.lapped |= batch.lapped
+            return again
         if oldest > base:  # overwritten while it was copied
             self._note_lap(batch)
             if oldest >= stop:
@@ -139,6 +145,9 @@ class RingReader:
                 return batch
             self.position = oldest
         self._parse(data, base, self.position - base, batch)
+        if stop == keyin and self.position < keyin and not batch.broken:  # no whole message
+            batch.broken = True
+            self.position = ring.keyin
         return batch
 
     def _find_place(self, keyin: int, batch: Batch) -> None:

@@ -122,11 +122,13 @@ class Ring:
     @property
     def keyin(self) -> int:
         """Where the next message will begin, in bytes since the ring was made."""
+        self._check_open()
         return int(self._keyin.value)
 
     @property
     def keyold(self) -> int:
         """Where the oldest message begins, in bytes since the ring was made."""
+        self._check_open()
         return int(self._keyold.value)
 
     @property
@@ -150,6 +152,7 @@ class Ring:
 
     def copy(self, start: int, stop: int) -> bytes:
         """Bytes of the ring between two counts of bytes, at most `keymax` of them."""
+        self._check_open()
         first = start % self.keymax
         last = first + stop - start
         if last <= self.keymax:
@@ -169,7 +172,7 @@ class Ring:
         Returns
         -------
         int
-            Its sequence number, 0 to 255. Each logo has its own count in each process.
+            Its sequence number, 0 to 255. Each logo has its own count.
 
         Raises
         ------
@@ -185,12 +188,15 @@ class Ring:
                 f"A message of {len(payload)} bytes does not fit into ring {self.name}."
             )
         with self._ours:
-            if not self._open:
-                raise RingError(f"Ring {self.name} is closed.")
+            self._check_open()
             sequence = self._sequences[logo] % 256
             self._put(head.pack(START, len(payload), *logo, sequence) + payload)
             self._sequences[logo] += 1
         return sequence
+
+    def _check_open(self) -> None:
+        if not self._open:  # the memory is not ours any more
+            raise RingError(f"Ring {self.name} is closed.")
 
     def _put(self, message: bytes) -> None:
         try:
@@ -203,6 +209,8 @@ class Ring:
                 "may have been killed while it was writing. Restart Earthworm if it stays so."
             )
         try:
+            if not self.is_current():  # the lock outlives it: Earthworm uses it again
+                raise RingError(f"Ring {self.name} was destroyed.")
             self._make_room(len(message))
             self._write(self.keyin, message)
             self._keyin.value = self.keyin + len(message)  # last: readers go by it
@@ -220,7 +228,7 @@ class Ring:
         head = self.layout.message
         while keyin + length - keyold > self.keymax:
             start, size, *_ = head.unpack(self.copy(keyold, keyold + head.size))
-            if start != START or not 0 <= size <= self.keymax - head.size:
+            if start != START or size < 0 or keyold + head.size + size > keyin:
                 raise RingError(
                     f"Ring {self.name} is broken: no message where the oldest one should be. "
                     "Restart Earthworm."

@@ -12,8 +12,8 @@ from typing import Final
 
 from ml_prediction.errors import ConfigurationError
 
-DEEPEST: Final = 4
-"""Files open at once, one including the other."""
+DEEPEST: Final = 5
+"""Files open at once, one including the other: four below the first."""
 
 LONGEST: Final = 2048
 """Characters of a line."""
@@ -144,7 +144,7 @@ def _read(
     except OSError as error:
         where = f"{above[-1]}: " if above else ""
         raise ConfigurationError(f"{where}Can't read {found} ({error.strerror}).") from error
-    for number, content in enumerate(text.splitlines(), 1):
+    for number, content in enumerate(text.split("\n"), 1):
         place = f"{found}, line {number}"
         if len(content) > LONGEST:
             raise ConfigurationError(

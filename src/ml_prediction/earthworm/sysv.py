@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -197,6 +198,7 @@ class Semaphore:
         OSError
             EIDRM or EINVAL if it was destroyed.
         """
+        until = time.monotonic() + seconds
         wait = _Timespec(int(seconds), int(seconds % 1 * 1e9))
         while self._timed(self._identifier, self._at_down, 1, ctypes.byref(wait)):
             number = ctypes.get_errno()
@@ -204,6 +206,8 @@ class Semaphore:
                 return False
             if number != errno.EINTR:
                 raise OSError(number, os.strerror(number))
+            left = max(0.0, until - time.monotonic())
+            wait.seconds, wait.nanoseconds = int(left), int(left % 1 * 1e9)
         return True
 
     def release(self) -> None:

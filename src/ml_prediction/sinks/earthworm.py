@@ -31,7 +31,14 @@ PROBABILITY_SCALE: Final = 1_000_000
 LONGEST: Final = 1000
 """Samples of a message; 1008 fit."""
 
-_HORIZONTALS: Final = {"N": "N1", "E": "E2", "Z": "Z3"}
+_INSTEAD: Final[dict[str, dict[str, str]]] = {
+    "N": {},
+    "E": {"N": "E", "1": "2", "2": "3"},
+    "Z": {"N": "Z", "E": "Z", "1": "Z3", "2": "Z1"},
+}
+"""For each SComponent: components that may stand for the one that S was put on, the north one.
+Where
+the components are 1, 2 and 3, the vertical may be 1: then the north one is 2."""
 _MOTIONS: Final = {"up": "U", "down": "D"}
 
 
@@ -104,9 +111,10 @@ def _channel(pick: Pick, style: PickStyle, channels: Iterable[str]) -> str:
     """Channel that a pick goes out on."""
     if pick.phase != "S":
         return pick.channel
-    letters = _HORIZONTALS[style.s_component]
-    fitting = sorted(c for c in channels if c[:-1] == pick.channel[:-1] and c[-1] in letters)
-    return fitting[0] if fitting else pick.channel
+    channels = set(channels)
+    stem, letter = pick.channel[:-1], pick.channel[-1:]
+    wanted = _INSTEAD[style.s_component].get(letter, "")
+    return next((stem + other for other in wanted if stem + other in channels), pick.channel)
 
 
 def probability_location(model: str, weights: str) -> str:

@@ -44,7 +44,7 @@ class Account:
         self.data = Latencies()
         self.processing = Latencies()
         self.pick = Latencies()
-        self._started = time.time()
+        self._started = time.monotonic()
         self._rates: list[tuple[float, int]] = []
 
     def note_packets(self, packets: Iterable[Packet], now_ns: int) -> None:
@@ -77,6 +77,7 @@ class Account:
             What others know of the run; goes in as it is.
         """
         now = time.time()
+        steady = time.monotonic()
         skipped = {**summary.skipped, **self.dropped}
         ages = sorted(
             (round(now - end_ns / NANOSECONDS, 2), ".".join(station))
@@ -84,7 +85,7 @@ class Account:
         )
         return {
             "time": round(now, 3),
-            "uptime_s": round(now - self._started, 1),
+            "uptime_s": round(steady - self._started, 1),
             "packets": summary.packets,
             "samples": summary.samples,
             "gaps": {key: summary.notes.get(key, 0) for key in ("short gap", "slip")},
@@ -93,7 +94,7 @@ class Account:
             "notes": dict(sorted(summary.notes.items())),
             "examples": dict(sorted(summary.examples.items())),
             "windows": summary.windows,
-            "windows_per_s": self._windows_per_second(now, summary.windows),
+            "windows_per_s": self._windows_per_second(steady, summary.windows),
             "picks": dict(sorted(self.picks.items())),
             "detections": self.detections,
             "latency_s": {

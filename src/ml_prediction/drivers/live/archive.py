@@ -22,7 +22,7 @@ from ml_prediction.core.results import Detection, Pick, detection_order, pick_or
 from ml_prediction.drivers.live.journal import SAME_NS
 from ml_prediction.sinks.base import make_sinks
 from ml_prediction.sinks.folder import OutputFolder
-from ml_prediction.util.times import to_ns
+from ml_prediction.util.times import to_ns, to_utc
 
 FORMATS: Final = ("csv", "quakeml", "markers")
 REFRESH_SECONDS: Final = 600.0
@@ -51,7 +51,9 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._changed: set[str] = set()
+        self._changed = {path.parent.name for path in folder.glob(f"*/{SPOOL}") if _is_newer(path)}
+        self._making: set[str] = set()
+        self._whole: set[str] = set()
         self._due = time.monotonic() + REFRESH_SECONDS
         self._worker: subprocess.Popen[bytes] | None = None
         self._unwritten: dict[str, list[str]] = {}
@@ -74,16 +76,25 @@ class Archive:
             with path.open("ab", buffering=0) as handle:
                 size = handle.tell()
                 data = "".join(self._unwritten[day]).encode()
+                if day not in self._whole:  # a killed process may have left half a line
+                    data = (b"\n" if size else b"") + data
                 if handle.write(data) != len(data):
                     handle.truncate(size)
                     raise OSError(f"{path}: only a part could be written")
+            self._whole.add(day)
             self._changed.add(day)
             del self._unwritten[day]
 
     def refresh(self, *, now: bool = False) -> None:
         """Have the files of the changed days made, if it is time to, by another process."""
-        if self._worker is not None and self._worker.poll() is None:
-            return
+        if self._worker is not None:
+            status = self._worker.poll()
+            if status is None:
+                return
+            self._worker = None
+            if status:
+                _log.warning("the archive's files could not be made; status %d", status)
+                self._changed |= self._making
         if not self._changed or not (now or time.monotonic() >= self._due):
             return
         self._due = time.monotonic() + REFRESH_SECONDS
@@ -100,11 +111,24 @@ class Archive:
         except OSError as error:
             _log.warning("the archive's files can't be made now: %s", error)
             return
-        self._changed.clear()
+        self._making, self._changed = self._changed, set()
 
     def _put(self, kind: str, found: Pick | Detection, when: UTCDateTime) -> None:
-        line = json.dumps({"kind": kind, **found.to_dict()})
+        times = {
+            item.name: to_ns(value)
+            for item in fields(found)
+            if isinstance(value := getattr(found, item.name), UTCDateTime)
+        }
+        line = json.dumps({"kind": kind, **found.to_dict(), **times})
         self._unwritten.setdefault(when.strftime("%Y-%m-%d"), []).append(f"{line}\n")
+
+
+def _is_newer(spool: Path) -> bool:
+    """Whether something has come after the day's files were made."""
+    try:
+        return spool.stat().st_mtime_ns >= (spool.parent / "picks.csv").stat().st_mtime_ns
+    except OSError:
+        return True
 
 
 def make_files(folder: Path) -> None:
@@ -139,18 +163,23 @@ def read_spool(path: Path) -> tuple[list[Pick], list[Detection]]:
     picks = [_restored(Pick, value) for value in values if value["kind"] == "pick"]
     detections = [_restored(Detection, value) for value in values if value["kind"] == "detection"]
     picks.sort(key=pick_order)
-    return list(_once(picks)), sorted(detections, key=detection_order)
+    same = dict(_once(picks))
+    detections = [
+        replace(each, pick_ids=tuple(dict.fromkeys(same.get(i, i) for i in each.pick_ids)))
+        for each in detections
+    ]
+    return [p for p in picks if same[p.id] == p.id], sorted(detections, key=detection_order)
 
 
-def _once(picks: Sequence[Pick]) -> Iterator[Pick]:
-    """Picks without those that are the same pick, computed again after a restart."""
-    last: dict[tuple[str, str, str], int] = {}
+def _once(picks: Sequence[Pick]) -> Iterator[tuple[str, str]]:
+    """Ids, each with that of the same pick as it was computed first, before a restart."""
+    last: dict[tuple[str, str, str], tuple[int, str]] = {}
     for pick in picks:
         key = (str(pick.instrument), pick.phase, pick.model_id)
         peak_ns = to_ns(pick.peak_time)
-        if key not in last or abs(peak_ns - last[key]) > SAME_NS:
-            yield pick
-            last[key] = peak_ns
+        if key not in last or abs(peak_ns - last[key][0]) > SAME_NS:
+            last[key] = (peak_ns, pick.id)
+        yield pick.id, last[key][1]
 
 
 def _restored(kind: type[Found], value: dict[str, Any]) -> Found:
@@ -160,7 +189,7 @@ def _restored(kind: type[Found], value: dict[str, Any]) -> Found:
     for item in fields(kind):
         content, hint = value[item.name], hints[item.name]
         if hint is UTCDateTime:
-            content = UTCDateTime(content)
+            content = to_utc(content)
         elif hint == tuple[str, ...]:
             content = tuple(part for part in content.split(";") if part)
         arguments[item.name] = content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
@@ -46,7 +47,11 @@ class EarthwormLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record of the logging module."""
         now = datetime.fromtimestamp(record.created, UTC)
-        text = " ".join(record.getMessage().split("\n"))
+        try:
+            text = " ".join(record.getMessage().split("\n"))
+        except (TypeError, ValueError, KeyError):
+            self.handleError(record)
+            return
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         line = f"{now:%Y%m%d_UTC_%H:%M:%S} {text}\n"
@@ -80,10 +85,8 @@ class EarthwormLog(logging.Handler):
     def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            try:
+            with suppress(OSError):  # the line in its buffer is counted already
                 file.close()
-            except OSError:  # what is in its buffer can't be written either
-                self.lost += 1
 
     def close(self) -> None:
         """Close the file."""

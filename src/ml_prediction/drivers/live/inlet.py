@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ml_prediction.drivers.live.outlet import CHECK_SECONDS
@@ -16,6 +16,9 @@ from ml_prediction.earthworm.reader import Loss, Message, RingReader
 from ml_prediction.earthworm.ring import Incarnation, Ring, RingError, RingName
 
 POLL_SECONDS: Final = 0.02
+PORTION: Final = 256 << 10
+"""Bytes of one delivery: few enough that the windows which they make find room in the queue."""
+
 MOST_BYTES: Final = 256 << 20
 """Messages that wait for a main loop which doesn't take them; then the oldest are dropped."""
 
@@ -96,7 +99,7 @@ class Inlet(threading.Thread):
         self._lost_sight = False
         self._waiting: deque[Delivery] = deque()
         self._bytes = 0
-        self._dropped = 0
+        self._forget()
         self._guard = threading.Lock()
         self._new = threading.Event()
         self._ending = threading.Event()
@@ -145,11 +148,25 @@ class Inlet(threading.Thread):
                 return None
             delivery = self._waiting.popleft()
             self._bytes -= _size(delivery)
+            if self._lost:
+                delivery = replace(
+                    delivery,
+                    losses=(*self._losses, *delivery.losses),
+                    lapped=delivery.lapped or self._lapped,
+                    broken=delivery.broken or self._broken,
+                    dropped=self._dropped,
+                )
+                self._forget()
             return delivery
+
+    def _forget(self) -> None:
+        self._lost = self._lapped = self._broken = False
+        self._dropped = 0
+        self._losses: list[Loss] = []
 
     def _look(self) -> bool:
         """Deliver what is new; False if nothing is."""
-        batch = self._reader.read()
+        batch = self._reader.read(PORTION)
         if not (batch.messages or batch.losses or batch.lapped or batch.broken):
             return False
         place = Place(self._reader.ring.incarnation, self._reader.position)
@@ -161,15 +178,17 @@ class Inlet(threading.Thread):
                 batch.losses,
                 batch.lapped,
                 batch.broken,
-                self._dropped,
             )
-            self._dropped = 0
             self._waiting.append(delivery)
             self._bytes += _size(delivery)
             while self._bytes > MOST_BYTES and len(self._waiting) > 1:
                 oldest = self._waiting.popleft()
                 self._bytes -= _size(oldest)
-                self._dropped += len(oldest.messages) + oldest.dropped
+                self._dropped += len(oldest.messages)
+                self._losses += oldest.losses
+                self._lapped |= oldest.lapped
+                self._broken |= oldest.broken
+                self._lost = True
             self._new.set()
         return True
 
@@ -178,8 +197,8 @@ class Inlet(threading.Thread):
         if not self._lost_sight:
             if self.ring.is_current():
                 return
-            while self._look():  # nobody puts anything there any more
-                pass
+            while self._reader.position != self.ring.keyin:  # nobody puts anything there any more
+                self._look()
             _log.warning("ring %s was destroyed; waiting for it to come back", self.name_of_ring)
             self.ring.close()
             self._lost_sight = True

@@ -159,6 +159,8 @@ class Journal:
             self._next = int(value["next"])
         else:
             entry = _unpacked(value)
+            if self._entries.get(entry.number) == entry:  # written twice, after an error
+                return
             self._note(entry)
             self._next = _after(entry.number)
             self.unsent[entry.number] = entry
@@ -179,10 +181,12 @@ class Journal:
 
     def _write(self, lines: list[str], *, sync: bool) -> None:
         self._unwritten += lines
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             size = os.fstat(descriptor).st_size
             data = "".join(f"{line}\n" for line in self._unwritten).encode()
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data  # after a half line
             try:
                 while data:
                     data = data[os.write(descriptor, data) :]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ml_prediction.core.intake import plain
 from ml_prediction.core.packets import Packet
+from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_utc
 
 
@@ -52,8 +53,13 @@ class LateArchive:
         return refused
 
 
+def _fits(nslc: NSLC) -> bool:
+    """Whether miniSEED has room for the codes; it would cut them."""
+    return all(len(code) <= most for code, most in zip(nslc, (2, 5, 2, 3), strict=True))
+
+
 def _records(packet: Packet) -> bytes | None:
-    if not len(packet) or not plain(packet.nslc):
+    if not len(packet) or not plain(packet.nslc) or not _fits(packet.nslc):
         return None
     kind = packet.samples.dtype
     if kind.kind == "i" and kind.itemsize > 4:

@@ -34,6 +34,9 @@ LOOK_SECONDS: Final = 0.25
 """How often it is looked whether we are to end."""
 
 STATUS_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 0.5
+"""From one attempt to send what the ring did not take to the next."""
+
 FINISH_SECONDS: Final = 0.7
 """What is complete when we are to end may take so long; the rest goes into the snapshot."""
 
@@ -95,7 +98,7 @@ class LiveRun:
         self._overload = 0
         self._snapshot_due = time.monotonic() + parts.snapshot_seconds
         self._snapshot_at = time.monotonic()
-        self._look_due = self._status_due = 0.0
+        self._look_due = self._status_due = self._retry_due = 0.0
 
     def restore(self, state: Any) -> None:
         """Take over what an earlier run has saved.
@@ -259,7 +262,8 @@ class LiveRun:
     def _look_after(self) -> None:
         parts = self._parts
         now = time.monotonic()
-        if parts.postman.unsent and now >= self._status_due:
+        if parts.postman.unsent and now >= self._retry_due:
+            self._retry_due = now + RETRY_SECONDS
             parts.postman.retry()
         if now >= self._status_due:
             self._status_due = now + STATUS_SECONDS

@@ -23,6 +23,7 @@ _COUNTERS: Final = (
     ("late_samples", "late_samples", "Samples that came too late.", ""),
     ("gaps", "gaps", "Gaps that were bridged, by kind.", "kind"),
     ("dropped", "dropped", "What did not end in a result, by reason.", "reason"),
+    ("notes", "notes", "What cost nothing, but is worth knowing, by kind.", "kind"),
     ("picks", "picks", "Picks sent, by phase.", "phase"),
     ("errors", "errors", "Errors by number in the .desc file.", "error"),
 )
@@ -36,6 +37,7 @@ _GAUGES: Final = (
     ("log_lines_lost", "log_lines_lost", "Lines that could not be written to the log.", ""),
     ("rings_missing", "rings_missing", "Rings that are not there now.", ""),
     ("station_age_s", "station_age_seconds", "Age of each station's newest sample.", "station"),
+    ("stations", "stations", "Stations that have sent something.", ""),
     ("uptime_s", "uptime_seconds", "Time since the start.", ""),
 )
 

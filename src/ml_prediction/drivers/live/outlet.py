@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import Final
 
 from ml_prediction.earthworm.logo import Logo
-from ml_prediction.earthworm.ring import Ring, RingBusy, RingName
+from ml_prediction.earthworm.ring import Ring, RingBusy, RingError, RingName
 
 CHECK_SECONDS: Final = 1.0
 """How often it is looked whether a ring is still the one that its key stands for."""
@@ -59,6 +60,9 @@ class Outlet:
             self._attached().put(logo, payload)
         except RingBusy:
             self._not_before = time.monotonic() + LOCKED_SECONDS
+            raise
+        except RingError:
+            self._checked = -math.inf  # it may have been destroyed: look before the next message
             raise
 
     def check(self) -> None:

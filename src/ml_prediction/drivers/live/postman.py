@@ -5,17 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
 
 from ml_prediction.core.results import Pick
 from ml_prediction.drivers.live.alarms import Alarm, Alarms
-from ml_prediction.drivers.live.journal import Entry, Journal, numbered
+from ml_prediction.drivers.live.journal import SAME_NS, Entry, Journal, numbered
 from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.messages import (
     MessageError,
-    Pick2k,
-    PickScnl,
-    decode_pick2k,
     decode_pick_scnl,
 )
 from ml_prediction.earthworm.reader import RingReader
@@ -23,8 +19,6 @@ from ml_prediction.earthworm.ring import Ring, RingError
 from ml_prediction.sinks.earthworm import PickStyle, pick_messages
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import to_ns
-
-PICK2K_NUMBERS: Final = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -74,17 +68,18 @@ class Postman:
         int
             Number of picks that are still to be sent.
         """
-        there = _numbers_in(ring, self._style)
-        for number in there["PICK_SCNL"]:
+        messages, numbers = _ours_in(ring, self._style)
+        for number in numbers:
             self._journal.reserve(number)
-        done = [
-            entry.number
-            for entry in self._journal.unsent.values()
-            if all(
-                (entry.number % PICK2K_NUMBERS if name == "PICK2K" else entry.number) in there[name]
-                for name in self._style.logos
-            )
-        ]
+        done = []
+        for entry in self._journal.unsent.values():
+            count = 0
+            while count < len(entry.messages) and entry.messages[count] in messages:
+                count += 1
+            if count == len(entry.messages):
+                done.append(entry.number)
+            elif count:
+                self._put_already = (entry.number, count)
         self._mark(done)
         return self.unsent
 
@@ -108,12 +103,16 @@ class Postman:
         numbers = numbered(self._journal.next_number)
         entries: list[Entry] = []
         new: list[tuple[Pick, int]] = []
+        peaks: dict[tuple[str, str], list[int]] = {}
         for pick in picks:
             peak_ns = to_ns(pick.peak_time)
             instrument = str(pick.instrument)
             if pick.phase not in self._phases or self._journal.find(
                 instrument, pick.phase, peak_ns
             ):
+                continue
+            others = peaks.setdefault((instrument, pick.phase), [])
+            if any(abs(peak_ns - other) <= SAME_NS for other in others):
                 continue
             number = next(numbers)
             try:
@@ -124,6 +123,7 @@ class Postman:
                 numbers = itertools.chain([number], numbers)  # nobody has seen it
                 self._alarms.tell(Alarm.MALFORMED, f"a pick can't be sent: {error}")
                 continue
+            others.append(peak_ns)
             entries.append(Entry(number, instrument, pick.phase, peak_ns, tuple(messages)))
             new.append((pick, number))
         if entries:
@@ -158,21 +158,17 @@ class Postman:
             self._alarms.tell(Alarm.DISK, f"picks can't be noted on disk: {error}")
 
 
-def _numbers_in(ring: Ring, style: PickStyle) -> dict[str, set[int]]:
-    """Numbers of our own picks that are in a ring, by message format."""
-    decoders: dict[str, Callable[[bytes], PickScnl | Pick2k]] = {
-        "PICK_SCNL": decode_pick_scnl,
-        "PICK2K": decode_pick2k,
-    }
+def _ours_in(ring: Ring, style: PickStyle) -> tuple[set[tuple[Logo, bytes]], set[int]]:
+    """Our own picks that are in a ring, and their numbers."""
     reader = RingReader(ring, list(style.logos.values()))
-    logos: dict[str, Logo] = dict(style.logos.items())
-    found: dict[str, set[int]] = {name: set() for name in decoders}
-    while (batch := reader.read()).messages or batch.broken:
-        for message in batch.messages:
-            for name, decode in decoders.items():
-                if logos.get(name) == message.logo:
-                    try:
-                        found[name].add(decode(message.payload).sequence)
-                    except MessageError as error:
-                        _log.warning("a pick of ours in ring %s is odd: %s", ring.name, error)
-    return found
+    messages: set[tuple[Logo, bytes]] = set()
+    numbers: set[int] = set()
+    while reader.position != ring.keyin:
+        for message in reader.read().messages:
+            messages.add((message.logo, message.payload))
+            if message.logo == style.logos.get("PICK_SCNL"):
+                try:
+                    numbers.add(decode_pick_scnl(message.payload).sequence)
+                except MessageError as error:
+                    _log.warning("a pick of ours in ring %s is odd: %s", ring.name, error)
+    return messages, numbers

@@ -72,12 +72,12 @@ def select(patterns: Sequence[ChannelPattern], station_file: Path | None) -> Sel
     if station_file is None:
         return Selection(chosen)
     try:
-        text = station_file.read_text(encoding="latin-1")
+        text = station_file.read_text(encoding="latin-1").removeprefix("\xef\xbb\xbf")
     except OSError as error:
         raise ConfigurationError(
             f"StationFile {station_file} can't be read ({error.strerror})."
         ) from error
-    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+    if text.lstrip().startswith("<"):
         return _of_metadata(chosen, station_file)
     return _of_list(chosen, station_file, text)
 
@@ -101,7 +101,7 @@ def _of_metadata(patterns: tuple[ChannelPattern, ...], path: Path) -> Selection:
 def _of_list(patterns: tuple[ChannelPattern, ...], path: Path, text: str) -> Selection:
     listed: list[ChannelPattern] = []
     instruments: set[Instrument] = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         words = line.split("#")[0].split()
         if not words or words[0].startswith("//"):
             continue
