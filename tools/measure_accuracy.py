@@ -1,7 +1,7 @@
 """Measure recall, false picks, timing and sigma on labelled windows, beside SeisBench.
 
     python tools/measure_accuracy.py FOLDER [--model EQTransformer] [--weights original]
-                                     [--stride N] [--seisbench PATH] [--crops 6]
+                                     [--stride N] [--horizon S] [--seisbench PATH] [--crops 6]
                                      [--json FILE]
 
 FOLDER holds ``labels.csv`` (file, p_sample, s_sample, event_group; an empty s_sample: unknown) and
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--weights", default="original")
     parser.add_argument("--seisbench", type=Path, help="the same weights as a .pt/.json pair")
     parser.add_argument("--stride", type=int, help="samples; by default the model's own")
+    parser.add_argument("--horizon", type=float, default=math.inf, help="seconds")
     parser.add_argument("--crops", type=int, default=6)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -166,7 +168,8 @@ def main() -> None:
     crops = read_crops(arguments.folder, arguments.crops)
 
     def ours(stream: Stream) -> list[Found]:
-        return [Found(p.phase, p.time, p.width) for p in pick(stream, model, stride=stride).picks]
+        result = pick(stream, model, stride=stride, horizon=arguments.horizon)
+        return [Found(p.phase, p.time, p.width) for p in result.picks]
 
     matches, wrong = judge(crops, ours)
     print("| | P recall | median (s) | spread (s) | S recall | median (s) | spread (s) | other |")

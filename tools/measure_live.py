@@ -34,6 +34,7 @@ from ml_prediction.util.codes import NSLC
 WINDOW = 9000  # samples
 RATE = 100
 PAST = 1_700_000_000  # where data begin that are not now
+CATCHING_UP = 12.0  # seconds without a pick, after which none is waited for
 SETTLE = 30.0  # seconds at the beginning that are not counted
 Samples = npt.NDArray[np.int32]
 
@@ -121,7 +122,7 @@ def load(arguments: argparse.Namespace, system: LiveSystem) -> None:
     process = started(system)
     speed = arguments.speed
     begun = time.time() + 1
-    start = np.floor(begun) if speed == 1 else PAST
+    start = begun if speed == 1 else PAST
     seconds = round(arguments.minutes * 60 * speed)
     seen: list[tuple[float, PickScnl]] = []
     memory, lag = [], 0.0
@@ -217,9 +218,11 @@ def _played(arguments: argparse.Namespace, system: LiveSystem, kills: int) -> li
         time.sleep(rng.uniform(1, 6))
         system.stop(signal.SIGKILL)
         system.start()
-    until = time.time() + 10
+    until = time.time() + CATCHING_UP
     while time.time() < until:
-        picks += picks_in(system.messages())
+        if new := picks_in(system.messages()):
+            until = time.time() + CATCHING_UP
+        picks += new
         time.sleep(0.05)
     system.stop()
     return picks + picks_in(system.messages())

@@ -29,10 +29,7 @@ from core.packetise import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_prediction.core.feature_extraction import FeatureExtractor
-from ml_prediction.core.history import Recording
 from ml_prediction.core.pipeline import Pipeline
-from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.prediction import Output, Predictor
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.window_queue import OVERLOAD, WindowQueue
@@ -157,6 +154,27 @@ def test_the_oldest_windows_turn_into_skipped_ones_in_their_places(
             assert dropped is None
         assert [each.index for each in queue] == [each.index for each in model]
         assert queue.windows == sum(isinstance(each, Window) for each in model) <= most
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(kinds=st.lists(st.booleans(), max_size=12), before=st.integers(0, 4), most=st.integers(0, 8))
+def test_shedding_leaves_so_many_windows_and_drops_the_oldest(
+    kinds: list[bool], before: int, most: int
+) -> None:
+    queue = WindowQueue(LOTS)
+    for item in items_of(kinds):
+        queue.add(item)
+    for _ in range(min(before, len(queue))):
+        queue.pop()
+    there = list(queue)
+    windows = [each.index for each in there if isinstance(each, Window)]
+    dropped = queue.shed(most)
+    kept = windows[max(0, len(windows) - most) :]
+    assert [each.index for each in dropped] == windows[: len(windows) - len(kept)]
+    assert {each.reason for each in dropped} <= {OVERLOAD}
+    assert [each.index for each in queue] == [each.index for each in there]
+    assert [each.index for each in queue if isinstance(each, Window)] == kept
+    assert queue.windows == len(kept)
 
 
 # -- the predictor ----------------------------------------------------------------------------
@@ -337,7 +355,9 @@ def test_silence_is_told_to_windows_that_wait_too() -> None:
     time = to_utc(pushes[-1][0].end_ns + 120 * 10**9)
     whole.add(direct.advance(WHO, time))
     parts.add(queued.advance(WHO, time))
-    assert queued.waiting == 0
+    assert not parts.picks  # it only closes windows: the caller is not kept
+    while queued.waiting:
+        parts.add(queued.work())
     assert whole.picks
     assert_same(whole, parts)
 
@@ -456,77 +476,3 @@ def test_a_state_does_not_see_what_comes_after_it() -> None:
     pipeline.flush()
     other.restore_state(state)
     assert other.snapshot() == packed
-
-
-# -- how long a pick waits for what it says ---------------------------------------------------
-
-BEGIN = 140_000_000_000  # index of the first sample
-PEAK = 500
-
-
-@dataclass
-class Growing:
-    """Data of which more and more is final."""
-
-    until: int = 0
-
-    def front(self, instrument: Instrument) -> int:
-        return BEGIN + self.until
-
-    def waveform(
-        self, instrument: Instrument, component: str, start: int, stop: int
-    ) -> Recording | None:
-        samples = np.random.default_rng(1).normal(size=2000)
-        indices = np.arange(start, stop) - BEGIN
-        valid = (indices >= 0) & (indices < self.until)
-        values = np.where(valid, samples[np.clip(indices, 0, 1999)], 0.0)
-        return Recording("HH" + component, values, valid)
-
-    def offset_ns(self, instrument: Instrument, index: int) -> int:
-        return 0
-
-
-def waited(after: float | None) -> tuple[int, float, float]:
-    """Samples after the peak at which a pick leaves, its coverage and its amplitude."""
-    spec, data = fake_spec(), Growing()
-    options: dict[str, Any] = {} if after is None else {"after": after}
-    extractor = FeatureExtractor(
-        spec, thresholds={"P": 0.5}, quality=(1, 2, 3, 4), waveforms=data, **options
-    )
-    rows = np.zeros((3, 1200), dtype=np.float32)
-    rows[1] = 0.9 * np.exp(-0.5 * ((np.arange(1200) - PEAK) / 10) ** 2)
-    for at in range(1200):
-        data.until = at + 1
-        values = rows[:, at : at + 1]
-        picks, _ = extractor.add([Chunk(WHO, BEGIN + at, values, ~np.isnan(values[0]))])
-        if picks:
-            return at - PEAK, picks[0].coverage, picks[0].amplitude
-    raise AssertionError("no pick")
-
-
-@pytest.mark.parametrize(
-    ("after", "seconds"),
-    [(None, 2.0), (float("inf"), 2.0), (2.0, 2.0), (1.5, 1.5), (1.0, 1.0), (0.2, 1.0), (-1, 1.0)],
-)
-def test_a_pick_waits_one_to_two_seconds_for_its_description(
-    after: float | None, seconds: float
-) -> None:
-    samples, coverage, amplitude = waited(after)
-    assert seconds * 100 <= samples <= seconds * 100 + 15
-    assert coverage == 1.0
-    assert amplitude == waited(2.0)[2]
-
-
-@pytest.mark.parametrize("horizon", [1.0, 2.0, 2.5, 4.0])
-def test_with_a_short_horizon_a_pick_does_not_wait_for_its_description(horizon: float) -> None:
-    pushes = in_time_order(three_components(np.random.default_rng(11), 60.0), 0.1)
-    channels = [packet.nslc for packet in pushes[0]]
-    pipeline = Pipeline(fake_model(in_samples=600, stride=100), horizon=horizon, expected=channels)
-    settled_ns = pushes[0][0].start_ns + 10 * 10**9  # the first windows are hardly filled
-    delays = []
-    for push in pushes:
-        for pick in pipeline.push(push).picks:
-            if pick.onset.ns > settled_ns:
-                delays.append((push[0].end_ns - pick.end.ns) / 1e9)
-    assert len(delays) > 5
-    assert max(delays) <= horizon + 1.0  # by then its probabilities are final, and they suffice

@@ -467,6 +467,21 @@ def test_a_broken_ring_is_reported_and_reading_goes_on_with_what_is_new(
         assert not after.broken
 
 
+@BITS
+def test_counters_that_make_no_sense_end_in_broken(ring_keys: Iterator[int], bits: int) -> None:
+    with Both(ring_keys, bits, keymax=200, begin=4000) as both:
+        both.put(b"one")
+        both.hand.keyold = 1000  # farther back than the ring is long
+        both.hand.store()
+        batch = both.reader.read()
+        assert (batch.messages, batch.broken) == ([], True)
+        assert both.reader.position == both.ring.keyin
+        assert not both.reader.read().broken
+        both.hand.keyold = both.hand.keyin
+        both.put(b"new")
+        assert both.drain().payloads == [b"new"]
+
+
 def test_losses_know_their_logo_reason_and_count(both: Both) -> None:
     loss = Loss(A, 3, "gap")
     assert replace(loss, reason="lapped") != loss

@@ -163,6 +163,11 @@ class FeatureExtractor:
         self._tracks.clear()
         return picks, detections
 
+    def forget(self, instrument: Instrument) -> None:
+        """Forget an instrument."""
+        track = self._tracks.pop(instrument, None)
+        self._held -= len(track.held) if track else 0
+
     def needed_from(self, instrument: Instrument) -> int:
         """First sample of the data that a coming pick may ask for."""
         track = self._tracks.get(instrument)

@@ -31,7 +31,7 @@ from ml_prediction.util.times import to_ns
 if TYPE_CHECKING:
     import pandas
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -171,6 +171,8 @@ class Pipeline:
             for item, summary in zip(models, self._summaries, strict=True)
         ]
         self._declared = sorted(map(str, channels))
+        self._queued = queue is not None
+        self._ended: set[Instrument] = set()  # those whose time goes on without data
 
     @property
     def summary(self) -> Summary:
@@ -194,6 +196,8 @@ class Pipeline:
             If there is something else among them. Nothing is taken then.
         """
         packets = to_packets(traces)
+        if self._ended:
+            self._ended.difference_update(packet.nslc.instrument for packet in packets)
         harvest = _Harvest()
         for number, lane in enumerate(self._lanes):
             with self._watch.stage("preprocessing"):
@@ -208,6 +212,11 @@ class Pipeline:
         """Windows that the models have not reported on."""
         return sum(lane.predictor.waiting for lane in self._lanes)
 
+    @property
+    def failures(self) -> int:
+        """Forward passes that failed, one after another, up to now; of the model with most."""
+        return max(lane.predictor.failures for lane in self._lanes)
+
     def work(self) -> Result:
         """Have each model work on what waits, until its next forward pass is done.
 
@@ -221,15 +230,39 @@ class Pipeline:
     def advance(self, instrument: Instrument, time: UTCDateTime) -> Result:
         """Say that an instrument's time is at least so late, though it sends nothing.
 
-        Windows that waited for its data close. What comes later for that time is late.
+        Windows that waited for its data close; with a queue they wait there. What comes later for
+        that time is late.
         """
         harvest = _Harvest()
+        time_ns = to_ns(UTCDateTime(time))
         for lane in self._lanes:
-            self._report(lane, lane.predictor.drain(), harvest)
-            windows = lane.preprocessor.advance(instrument, to_ns(UTCDateTime(time)))
-            self._run(lane, windows, harvest, open_end=False)
-            self._report(lane, lane.predictor.drain(), harvest, open_end=False)
+            self._ended.discard(instrument)
+            if not self._queued:
+                self._report(lane, lane.predictor.drain(), harvest)
+            if lane.preprocessor.knows(instrument):
+                self._ended.add(instrument)
+            self._run(lane, lane.preprocessor.advance(instrument, time_ns), harvest)
+            if not self._queued:
+                self._report(lane, lane.predictor.drain(), harvest)
+        if not self._queued:
+            self._ended.discard(instrument)
         return self._result(harvest)
+
+    def forget(self, instrument: Instrument) -> None:
+        """Drop all that is known of an instrument, as if it had never sent anything.
+
+        For one that has been silent for over an hour: nothing of it is left to come out then.
+        """
+        self._ended.discard(instrument)
+        for lane in self._lanes:
+            lane.preprocessor.forget(instrument)
+            lane.stacker.forget(instrument)
+            lane.extractor.forget(instrument)
+
+    def shed(self, most: int) -> None:
+        """Drop the oldest windows of the queue until so many are left, as under overload."""
+        for lane in self._lanes:
+            lane.predictor.shed(most)
 
     def flush(self) -> Result:
         """Say that the data end: everything that is left comes out, and the pipeline is empty."""
@@ -264,8 +297,12 @@ class Pipeline:
             }
             for lane in self._lanes
         ]
-        head = {"version": SNAPSHOT_VERSION, "identity": self._identity()}
-        return {**head, "lanes": copied(lanes)}
+        return {
+            "version": SNAPSHOT_VERSION,
+            "identity": self._identity(),
+            "ended": [list(instrument) for instrument in sorted(self._ended)],
+            "lanes": copied(lanes),
+        }
 
     def restore(self, snapshot: bytes) -> None:
         """Take over a snapshot, as if this pipeline had seen all that the other saw.
@@ -281,13 +318,14 @@ class Pipeline:
         """Take over what :meth:`state` returned, as :meth:`restore` does."""
         if not isinstance(state, dict) or state.get("version") != SNAPSHOT_VERSION:
             raise DataError("The snapshot was made by another version; start without it.")
-        if state.keys() != {"version", "identity", "lanes"}:
+        if state.keys() != {"version", "identity", "ended", "lanes"}:
             raise DataError("The snapshot is not complete; start without it.")
         if state["identity"] != self._identity():
             raise DataError(
                 "The snapshot was made with other settings or weights; use the same, or start "
                 "without it."
             )
+        self._ended = {Instrument(*codes) for codes in state["ended"]}
         for lane, saved in zip(self._lanes, state["lanes"], strict=True):
             lane.preprocessor.restore(saved["preprocessor"])
             lane.predictor.restore(saved["predictor"])
@@ -296,31 +334,24 @@ class Pipeline:
 
     # -----------------------------------------------------------------------------------------
 
-    def _run(
-        self,
-        lane: Lane,
-        windows: Iterator[Window | Skipped],
-        harvest: _Harvest,
-        *,
-        open_end: bool = True,
-    ) -> None:
+    def _run(self, lane: Lane, windows: Iterator[Window | Skipped], harvest: _Harvest) -> None:
         """Windows of one model through the other stages, a batch at a time."""
         windows = self._watch.each("preprocessing", windows)
-        self._report(lane, lane.predictor.add(windows), harvest, open_end=open_end)
+        self._report(lane, lane.predictor.add(windows), harvest)
 
     def _report(
-        self,
-        lane: Lane,
-        batches: Iterator[list[Output | Skipped]],
-        harvest: _Harvest,
-        *,
-        open_end: bool = True,
+        self, lane: Lane, batches: Iterator[list[Output | Skipped]], harvest: _Harvest
     ) -> None:
         """Outputs of one model through the stages after it."""
         watch = self._watch
         for batch in watch.each("prediction", batches):
             with watch.stage("postprocessing"):
-                chunks = [c for item in batch for c in lane.stacker.add(item, open_end=open_end)]
+                chunks = [
+                    chunk
+                    for item in batch
+                    if lane.preprocessor.knows(item.instrument)  # not forgotten meanwhile
+                    for chunk in lane.stacker.add(item, open_end=item.instrument not in self._ended)
+                ]
             self._extract(lane, chunks, harvest)
 
     def _extract(self, lane: Lane, chunks: list[Chunk], harvest: _Harvest) -> None:

@@ -148,6 +148,10 @@ class Stacker:
         self._tracks.clear()
         return chunks
 
+    def forget(self, instrument: Instrument) -> None:
+        """Forget an instrument."""
+        self._tracks.pop(instrument, None)
+
     def snapshot(self) -> list[dict[str, Any]]:
         """State as plain values and arrays."""
         return [

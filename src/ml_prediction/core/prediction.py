@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ from ml_prediction.core.windows import Skipped, Window, recorded, together
 from ml_prediction.errors import InternalError
 from ml_prediction.models.engine import Model, Ticket, concurrent
 from ml_prediction.util.codes import Instrument
+
+ENGINE_FAILED: Final = "engine failed"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,16 @@ class Output:
     index: int
     probabilities: npt.NDArray[np.float32]
     mask: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A forward pass that did not even begin."""
+
+    error: RuntimeError
+
+    def result(self) -> npt.NDArray[np.float32]:
+        raise self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,14 @@ class Predictor:
         oldest ones are skipped as ``overload``. None for no queue.
     summary
         Where skipped windows are counted.
+
+    Attributes
+    ----------
+    batch_size
+        Most windows in one forward pass.
+    failures
+        Forward passes that failed, one after another, up to now. With a queue, their windows are
+        skipped as ``engine failed``; otherwise the engine's error is the caller's.
     """
 
     def __init__(
@@ -86,6 +109,7 @@ class Predictor:
         self._windows = 0  # of those that wait
         self._passes: deque[_Pass] = deque()
         self._queue = None if queue is None else WindowQueue(queue)
+        self.failures = 0
 
     def add(self, items: Iterable[Window | Skipped]) -> Iterator[list[Output | Skipped]]:
         """Take windows of any instruments, and skipped ones among them.
@@ -113,6 +137,11 @@ class Predictor:
         self._start()
         while self._passes:
             yield self._finish()
+
+    def shed(self, most: int) -> None:
+        """Skip the oldest windows of the queue until so many are left."""
+        for dropped in self._queue.shed(most) if self._queue is not None else ():
+            self._summary.skip("windows", OVERLOAD, 1, dropped.instrument)
 
     @property
     def waiting(self) -> int:
@@ -169,7 +198,13 @@ class Predictor:
         if not self._waiting:
             return
         windows = [item.data for item in self._waiting if isinstance(item, Window)]
-        ticket = self._engine.start(together(windows)) if windows else None
+        ticket: Ticket | None = None
+        try:
+            ticket = self._engine.start(together(windows)) if windows else None
+        except RuntimeError as error:
+            if self._queue is None:
+                raise
+            ticket = _Broken(error)
         self._passes.append(_Pass(self._waiting, ticket, len(windows)))
         self._waiting, self._windows = [], 0
 
@@ -178,7 +213,13 @@ class Predictor:
         done = self._passes.popleft()
         if done.ticket is None:
             return [item for item in done.items if isinstance(item, Skipped)]
-        outputs = done.ticket.result()
+        try:
+            outputs = done.ticket.result()
+        except RuntimeError as error:  # the engine's own
+            if self._queue is None:
+                raise
+            return self._failed(done, error)
+        self.failures = 0
         spec = self._model.spec
         shape = (done.windows, len(spec.labels), spec.in_samples)
         if outputs.shape != shape:
@@ -192,6 +233,23 @@ class Predictor:
             else item
             for item in done.items
         ]
+
+    def _failed(self, done: _Pass, error: RuntimeError) -> list[Output | Skipped]:
+        """What a pass reports of which the engine made nothing."""
+        self.failures += 1
+        _log.error("the engine failed: %s", " ".join(str(error).split())[:500])
+        for item in done.items:
+            if isinstance(item, Window):
+                self._summary.skip("windows", ENGINE_FAILED, 1, item.instrument)
+        return [_given_up(item, ENGINE_FAILED) for item in done.items]
+
+
+def _given_up(item: Window | Skipped, reason: str) -> Skipped:
+    """A window that the model will not see."""
+    if isinstance(item, Skipped):
+        return item
+    stop = item.index + 1
+    return Skipped(item.instrument, item.model, item.index, stop, reason, recorded(item.mask))
 
 
 def _pack(item: Window | Skipped) -> dict[str, Any]:

@@ -177,6 +177,16 @@ class Preprocessor:
         self._stations.clear()
         self._feeds.clear()
 
+    def knows(self, instrument: Instrument) -> bool:
+        """Whether something of an instrument is here."""
+        return instrument in self._stations
+
+    def forget(self, instrument: Instrument) -> None:
+        """Forget all data of one instrument."""
+        station = self._stations.pop(instrument, None)
+        for channel in station.channels.values() if station else ():
+            del self._feeds[channel.nslc]
+
     # -- what later stages ask ----------------------------------------------------------------
 
     def front(self, instrument: Instrument) -> int:

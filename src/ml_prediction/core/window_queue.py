@@ -55,6 +55,10 @@ class WindowQueue:
         self.windows += 1
         return self._drop_oldest() if self.windows > self._most else None
 
+    def shed(self, most: int) -> list[Skipped]:
+        """Drop the oldest windows until so many are left; what was dropped."""
+        return [self._drop_oldest() for _ in range(self.windows - most)]
+
     def pop(self) -> Window | Skipped:
         """The oldest one.
 

@@ -25,7 +25,7 @@ from ml_prediction.drivers.live.setup import (
 from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.syntax import params_folder
 from ml_prediction.earthworm.tables import read_tables
-from ml_prediction.errors import ConfigurationError
+from ml_prediction.errors import ConfigurationError, MLPredictionError
 
 SAMPLES: Final = ("ml_prediction.d", "ml_prediction.desc")
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -75,7 +75,8 @@ def run(path: str, environment: Mapping[str, str] = os.environ) -> int:
         try:
             run_live(around)
         except Exception as error:
-            _log.critical("ends: %s: %s", type(error).__name__, error)
+            told = isinstance(error, MLPredictionError)
+            _log.critical("ends: %s: %s", type(error).__name__, error, exc_info=not told)
             raise
         _log.info("ended as it was told to")
     return 0

@@ -30,6 +30,10 @@ class Message(NamedTuple):
     payload: bytes
 
 
+LOOKS: Final = 10
+"""At a ring of 32 bits whose counters begin anew again and again: then they are broken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Messages of one logo that were not seen.
@@ -118,11 +122,21 @@ class RingReader:
         most
             Bytes to copy at once; a message that is longer comes all the same.
         """
-        ring, batch = self.ring, Batch()
+        batch = Batch()
+        for _ in range(LOOKS):
+            if self._read(most, batch):
+                return batch
+        batch.broken = True  # counters that make no sense
+        self.position = self.ring.keyin
+        return batch
+
+    def _read(self, most: int, batch: Batch) -> bool:
+        """One look; False if the counters began anew in the midst of it."""
+        ring = self.ring
         keyin = ring.keyin
         self._find_place(keyin, batch)
         if self.position == keyin:
-            return batch
+            return True
         head = ring.layout.message
         stop = min(keyin, self.position + max(most, head.size))
         data = ring.copy(self.position, stop)
@@ -134,21 +148,19 @@ class RingReader:
             data = ring.copy(self.position, stop)
         base = self.position
         oldest = ring.keyold
-        if keyin - oldest > ring.keymax:  # 32-bit counters began anew meanwhile: look again
-            again = self.read(most)
-            again.lapped |= batch.lapped
-            return again
+        if keyin - oldest > ring.keymax:  # 32-bit counters began anew meanwhile
+            return False
         if oldest > base:  # overwritten while it was copied
             self._note_lap(batch)
             if oldest >= stop:
                 self.position = oldest
-                return batch
+                return True
             self.position = oldest
         self._parse(data, base, self.position - base, batch)
         if stop == keyin and self.position < keyin and not batch.broken:  # no whole message
             batch.broken = True
             self.position = ring.keyin
-        return batch
+        return True
 
     def _find_place(self, keyin: int, batch: Batch) -> None:
         """See that the position is that of a message in the ring."""

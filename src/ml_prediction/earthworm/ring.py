@@ -159,7 +159,7 @@ class Ring:
             return bytes(self._data[first:last])
         return bytes(self._data[first:]) + bytes(self._data[: last - self.keymax])
 
-    def put(self, logo: Logo, payload: bytes) -> int:
+    def put(self, logo: Logo, payload: bytes, wait: float | None = None) -> int:
         """Put one message.
 
         Parameters
@@ -168,6 +168,8 @@ class Ring:
             Type, module and installation.
         payload
             Contents.
+        wait
+            Seconds to wait for other writers at most; None for LOCK_SECONDS.
 
         Returns
         -------
@@ -190,7 +192,10 @@ class Ring:
         with self._ours:
             self._check_open()
             sequence = self._sequences[logo] % 256
-            self._put(head.pack(START, len(payload), *logo, sequence) + payload)
+            self._put(
+                head.pack(START, len(payload), *logo, sequence) + payload,
+                LOCK_SECONDS if wait is None else wait,
+            )
             self._sequences[logo] += 1
         return sequence
 
@@ -198,14 +203,14 @@ class Ring:
         if not self._open:  # the memory is not ours any more
             raise RingError(f"Ring {self.name} is closed.")
 
-    def _put(self, message: bytes) -> None:
+    def _put(self, message: bytes, wait: float) -> None:
         try:
-            taken = self._lock.acquire(LOCK_SECONDS)
+            taken = self._lock.acquire(wait)
         except OSError as error:
             raise RingError(f"Ring {self.name} was destroyed ({error.strerror}).") from error
         if not taken:
             raise RingBusy(
-                f"Ring {self.name}: no writer let go of its lock in {LOCK_SECONDS:g} s; a program "
+                f"Ring {self.name}: no writer let go of its lock in {wait:g} s; a program "
                 "may have been killed while it was writing. Restart Earthworm if it stays so."
             )
         try:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_prediction.core.packets import Packet
-from ml_prediction.drivers.live import clock_guard
-from ml_prediction.drivers.live.clock_guard import AHEAD_NS, ClockGuard
+from ml_prediction.drivers.live.clock_guard import AHEAD_NS, HEARD_SECONDS, STEADY, ClockGuard
+from ml_prediction.drivers.live.silence import FORGET_SECONDS
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
 
@@ -126,14 +126,123 @@ def test_the_newest_packet_of_each_station_is_known() -> None:
     assert guard.newest == {("UW", "AAA"): at(1.0), ("UW", "BBB"): at(2.0)}
 
 
-def test_garbage_that_looks_like_stations_does_not_fill_the_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(clock_guard, "MOST_STATIONS", 50)
+# -- who counts -------------------------------------------------------------------------------
+
+
+class Clock:
+    """Monotonic seconds, set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def garbage(count: int, end: float = YEAR) -> list[Packet]:
+    """Codes that nobody has, each once."""
+    return [packet(f"X{n:03}", end + n) for n in range(count)]
+
+
+def test_many_codes_in_garbage_seen_once_do_not_let_the_future_in() -> None:
     guard = ClockGuard()
-    for n in range(500):
-        guard.part([packet(f"X{n}", -n)], at(0))
-    assert len(guard.newest) <= 52
+    for second in range(STEADY):
+        guard.part(network(second, 200), at(second))
+    odd = garbage(201)
+    for each in odd:
+        assert guard.part([each], at(3)) == ([], [each])
+    right = network(4.0, 200)
+    assert guard.part([*right, *odd], at(4)) == (right, odd)  # they come again: not steady yet
+
+
+@pytest.mark.parametrize("slow", [HOUR, YEAR])
+def test_garbage_in_a_network_does_not_shut_it_out_of_a_host_that_is_slow(slow: float) -> None:
+    guard = ClockGuard()
+    for second in range(STEADY):
+        guard.part(network(second, 200), at(second - slow))
+    guard.part(garbage(300, -10 * YEAR), at(3 - slow))
+    for each in network(4.0, 200):
+        assert guard.part([each], at(4 - slow)) == ([each], [])
+
+
+@pytest.mark.parametrize("stations", [1, 2, 3, 50])
+@pytest.mark.parametrize("packets", [1, 2, 3, 7])
+def test_a_host_that_is_an_hour_slow_loses_nothing_of_the_first_batch(
+    stations: int, packets: int
+) -> None:
+    """As after a start: the ring holds several packets of a station."""
+    guard = ClockGuard()
+    batch = [each for second in range(packets) for each in network(second, stations)]
+    assert guard.part(batch, at(packets - HOUR)) == (batch, [])
+
+
+def test_a_clock_of_the_host_that_goes_wrong_costs_a_running_network_nothing() -> None:
+    guard = ClockGuard()
+    for second in range(20):
+        slow = HOUR if second >= 10 else 0
+        for each in network(second, 30):
+            assert guard.part([each], at(second - slow)) == ([each], [])
+
+
+def test_new_stations_of_a_network_pass_beside_its_steady_ones() -> None:
+    guard = ClockGuard()
+    for second in range(5):
+        guard.part(network(second), at(second - HOUR))
+    new = packet("NEW", 5.0)
+    assert guard.part([new], at(5 - HOUR)) == ([new], [])
+
+
+@pytest.mark.parametrize(("steady", "good"), [(2, False), (3, True)])
+def test_three_steady_stations_are_a_network(steady: int, good: bool) -> None:
+    """With fewer all count, those of garbage too."""
+    guard = ClockGuard()
+    for second in range(3):
+        guard.part(network(second, steady), at(second - HOUR))
+    guard.part(garbage(9, -10 * YEAR), at(3 - HOUR))
+    each = packet("S00", 4.0)
+    assert guard.part([each], at(4 - HOUR)) == (([each], []) if good else ([], [each]))
+
+
+@pytest.mark.parametrize(("pause", "counts"), [(599.0, True), (601.0, False)])
+def test_stations_that_have_sent_nothing_for_10_minutes_do_not_count(
+    pause: float, counts: bool
+) -> None:
+    clock = Clock()
+    guard = ClockGuard(clock)
+    for second in range(3):  # they ran ahead of a host that is slow
+        guard.part(network(HOUR + second), at(0))
+    clock.now += pause
+    right = network(pause, 3)
+    guard.part(right, at(pause))
+    odd = packet("ODD", HOUR)
+    assert guard.part([odd], at(pause)) == (([odd], []) if counts else ([], [odd]))
+    assert HEARD_SECONDS == 600.0
+
+
+def test_what_has_sent_nothing_for_an_hour_is_forgotten() -> None:
+    clock = Clock()
+    guard = ClockGuard(clock)
+    guard.part(garbage(500, -YEAR), at(0))
+    assert len(guard.newest) == 500
+    clock.now += FORGET_SECONDS
+    guard.part(network(HOUR), at(HOUR))
+    guard.forget()
+    assert len(guard.newest) == 510
+    clock.now += 1.0
+    guard.forget()
+    assert sorted(guard.newest) == [("UW", f"S{n:02}") for n in range(10)]
+
+
+def test_a_station_that_was_forgotten_begins_anew() -> None:
+    clock = Clock()
+    guard = ClockGuard(clock)
+    for second in range(3):
+        guard.part(network(second), at(second))
+    clock.now += FORGET_SECONDS + 1
+    guard.forget()
+    assert guard.newest == {}
+    guard.part(garbage(20), at(HOUR))  # nobody is steady now, and all of them say the same
+    assert guard.part([packet("S00", YEAR)], at(HOUR))[1] == []
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -188,3 +188,29 @@ def test_a_record_that_does_not_fit_its_values_stops_nobody(
     log.handle(record("b", MIDNIGHT))
     log.close()
     assert lines(tmp_path / "mlpick_20240229.log")[-1].endswith(" b")
+
+
+def test_an_error_is_told_with_its_traceback_in_one_line(tmp_path: Path) -> None:
+    log = EarthwormLog(tmp_path, "mlpick")
+    made = record("it ended", MIDNIGHT, logging.CRITICAL)
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise ValueError("odd\nnumber") from error
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    log.handle(made)
+    empty = record("no error", MIDNIGHT)
+    empty.exc_info = (None, None, None)
+    log.handle(empty)
+    log.close()
+    line, last = lines(tmp_path / "mlpick_20240229.log")
+    first, *parts = line.split(" | ")
+    assert first == "20240229_UTC_00:00:00 critical: it ended"
+    assert parts[0] == "Traceback (most recent call last):"
+    assert "KeyError: 'inner'" in parts
+    assert parts[-2:] == ["ValueError: odd", "number"]
+    assert any("test_ew_log.py" in part for part in parts)
+    assert all(parts)
+    assert last == "20240229_UTC_00:00:00 no error"

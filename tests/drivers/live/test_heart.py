@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import pytest
 
@@ -132,3 +133,124 @@ def test_a_beat_that_the_ring_did_not_take_is_tried_again_soon(
 
 def test_a_heart_that_never_beat_can_be_ended() -> None:
     Heart(Beats().put, LOGO, 1.0, Pulse()).end()
+
+
+# -- told to end ------------------------------------------------------------------------------
+
+
+@dataclass
+class Told:
+    """What a heart that watches the end has done, by the clock."""
+
+    told: bool = False
+    asked: int = 0
+    given_up: list[float] = field(default_factory=list)
+
+    def ask(self) -> bool:
+        self.asked += 1
+        return self.told
+
+    def give_up(self) -> None:
+        self.given_up.append(time.monotonic())
+
+    def looks(self, count: int = 3) -> None:
+        """Wait until the heart has looked so many times."""
+        before = self.asked
+        until(lambda: self.asked >= before + count)
+
+
+Watched: TypeAlias = tuple[Pulse, Told, Callable[[float], None]]
+
+
+@pytest.fixture
+def watched(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """Its pulse, what it does, and a look of a heart so many seconds later."""
+    told, pulse = Told(), Pulse(beats.clock)
+    heart = Heart(beats.put, LOGO, 3600.0, pulse, told.ask, told.give_up)
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def watch(seconds: float) -> None:
+        now[0] += seconds
+        heart._watch()
+
+    return pulse, told, watch
+
+
+def test_a_loop_that_does_not_heed_the_end_has_a_second_and_a_half(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, told, watch = watched
+    watch(100.0)
+    told.told = True
+    for seconds in (100.0, 0.1, 1.3):
+        watch(seconds)
+    assert told.given_up == []
+    assert caplog.messages == []
+    watch(0.2)
+    assert len(told.given_up) == 1
+    assert caplog.messages == ["ends at once: the main loop did not heed that it was told to end"]
+
+
+def test_a_loop_that_is_saving_its_state_has_8_seconds(watched: Watched) -> None:
+    pulse, told, watch = watched
+    told.told = True
+    watch(0.1)
+    pulse.finishing = True
+    watch(7.9)
+    assert told.given_up == []
+    watch(0.2)
+    assert len(told.given_up) == 1
+
+
+def test_an_end_that_was_told_once_stays_told(watched: Watched) -> None:
+    """The flag in a ring can be gone in the next moment, e.g. with the ring."""
+    _, told, watch = watched
+    told.told = True
+    watch(0.1)
+    told.told = False
+    watch(1.6)
+    assert len(told.given_up) == 1
+
+
+def test_nobody_gives_up_while_all_is_well(watched: Watched, beats: Beats) -> None:
+    pulse, told, watch = watched
+    for _ in range(1000):
+        watch(1.0)
+    beats.now += 10 * STALLED_SECONDS  # a loop that has stalled is statmgr's affair
+    watch(1.0)
+    assert not pulse.alive
+    pulse.finishing = True
+    watch(100.0)
+    assert told.given_up == []
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_a_running_heart_sees_to_the_end_whether_or_not_it_still_beats(
+    beats: Beats, monkeypatch: pytest.MonkeyPatch, stalled: bool
+) -> None:
+    monkeypatch.setattr(module, "HEEDING_SECONDS", 0.03)
+    told, pulse = Told(), Pulse(beats.clock)
+    heart = Heart(beats.put, LOGO, 3600.0, pulse, told.ask, told.give_up)
+    heart.start()
+    beats.now += 2 * STALLED_SECONDS * stalled
+    told.looks()
+    assert told.given_up == []
+    told.told = True
+    begin = time.monotonic()
+    until(lambda: bool(told.given_up))
+    assert told.given_up[0] - begin > 0.03
+    heart.end()
+
+
+def test_a_run_that_ends_in_time_is_let_end(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEEDING_SECONDS", 0.15)
+    told, pulse = Told(told=True), Pulse(beats.clock)
+    heart = Heart(beats.put, LOGO, 3600.0, pulse, told.ask, told.give_up)
+    heart.start()
+    until(lambda: bool(told.asked))
+    pulse.finishing = True
+    time.sleep(0.2)
+    heart.end()
+    assert not heart.is_alive()
+    assert told.given_up == []

@@ -344,3 +344,96 @@ def test_what_was_read_can_be_taken_after_the_end(
     assert numbers_of(taken(inlet)) == [0, 1]
     assert inlet.take() is None
     ring.close()
+
+
+# -- caught up --------------------------------------------------------------------------------
+
+
+def caught_up(inlet: Inlet) -> tuple[float, Place] | None:
+    """What it says by now."""
+    return inlet.caught_up
+
+
+def test_it_has_caught_up_when_nothing_is_left_to_read_or_to_take(new_ring: MakeRing) -> None:
+    ring = Ring(new_ring()[1])
+    inlet = Inlet(ring.name, [WANTED], None)
+    put(ring, 0, 1)
+    assert caught_up(inlet) is None  # it has not looked yet
+    inlet._look()
+    assert caught_up(inlet) is None
+    (delivery,) = taken(inlet)
+    assert caught_up(inlet) is None  # nobody knows what came meanwhile
+    before = time.monotonic()
+    assert not inlet._look()
+    found = caught_up(inlet)
+    assert found is not None
+    seconds, place = found
+    assert before <= seconds <= time.monotonic()
+    assert place == delivery.place == Place(ring.incarnation, ring.keyin)
+    put(ring, 2)
+    assert caught_up(inlet) == (seconds, place)  # of the last look
+    inlet._look()
+    assert caught_up(inlet) is None
+    ring.close()
+
+
+def test_what_waits_to_be_taken_is_not_caught_up_with_though_the_ring_is_empty(
+    new_ring: MakeRing,
+) -> None:
+    ring = Ring(new_ring()[1])
+    inlet = Inlet(ring.name, [WANTED], None)
+    deliver_each(inlet, ring, range(2), 10)
+    assert not inlet._look()
+    assert caught_up(inlet) is None
+    inlet.take()
+    assert caught_up(inlet) is None
+    inlet.take()
+    assert caught_up(inlet) is not None
+    ring.close()
+
+
+def test_its_time_is_that_before_the_look(
+    new_ring: MakeRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes while it looks has not been waited for."""
+    ring = Ring(new_ring()[1])
+    inlet = Inlet(ring.name, [WANTED], None)
+    clock = iter(range(1000, 2000))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: float(next(clock)))
+        inlet._look()
+    assert caught_up(inlet) == (1000.0, Place(ring.incarnation, 0))
+    ring.close()
+
+
+def test_the_place_is_behind_messages_that_nobody_wants(
+    new_ring: MakeRing, started: Callable[..., Inlet]
+) -> None:
+    ring = Ring(new_ring()[1])
+    inlet = Inlet(ring.name, [WANTED], None)
+    put(ring, *range(5), logo=OTHER)
+    assert inlet._look()
+    assert caught_up(inlet) is None  # more may have come behind them
+    assert not inlet._look()
+    empty = caught_up(inlet)
+    assert empty is not None
+    place = empty[1]
+    assert place == Place(ring.incarnation, ring.keyin)
+    assert inlet.take() is None
+    put(ring, 7)
+    found = until(started(ring.name, place), 1)
+    assert numbers_of(found) == [7]
+    ring.close()
+
+
+def test_while_the_ring_is_missing_time_is_not_waited_for(
+    new_ring: MakeRing, started: Callable[..., Inlet]
+) -> None:
+    kept, name = new_ring()
+    inlet = started(name)
+    happens(lambda: caught_up(inlet) is not None)
+    kept.destroy()
+    happens(lambda: inlet.missing)
+    before = caught_up(inlet)
+    time.sleep(0.02)
+    assert caught_up(inlet) == before

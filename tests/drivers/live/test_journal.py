@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from drivers.live.journal_entries import LOGO, PEAK, STATION, entries, entry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,25 +17,6 @@ from ml_prediction.drivers.live.journal import (
     numbered,
 )
 from ml_prediction.earthworm.logo import Logo
-
-LOGO = Logo(8, 117, 141)
-STATION = "UW.GNW..HH"
-PEAK = 1_700_000_000_000_000_000
-
-
-def entry(number: int, peak_ns: int | None = None, **changes: Any) -> Entry:
-    values: dict[str, Any] = {
-        "number": number,
-        "instrument": STATION,
-        "phase": "P",
-        "peak_ns": PEAK + number * 10**9 if peak_ns is None else peak_ns,
-        "messages": ((LOGO, f"pick {number}\n".encode()),),
-    }
-    return Entry(**(values | changes))
-
-
-def entries(*numbers: int) -> list[Entry]:
-    return [entry(number) for number in numbers]
 
 
 @pytest.fixture
@@ -275,120 +252,3 @@ def test_find_is_right_about_any_picks_in_any_order(
     assert (found is not None) == any(near)
     if found is not None:
         assert abs(found.peak_ns - PEAK - asked * 10**6) <= SAME_NS
-
-
-# -- a full disk ------------------------------------------------------------------------------
-
-
-def full(*args: Any) -> Any:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def one_byte_then_full() -> Callable[[int, bytes], int]:
-    write, calls = os.write, iter((True, False))
-
-    def some(descriptor: int, data: bytes) -> int:
-        if next(calls, False):
-            return write(descriptor, data[:9])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    return some
-
-
-@pytest.mark.parametrize("how", ["write", "a part", "fsync", "open"])
-def test_what_a_full_disk_did_not_take_is_written_later(
-    path: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    journal = Journal(path)
-    journal.add([entry(0)])
-    before = path.read_bytes()
-    with monkeypatch.context() as patch:
-        name = "write" if how == "a part" else how
-        patch.setattr(os, name, one_byte_then_full() if how == "a part" else full)
-        with pytest.raises(OSError, match="No space"):
-            journal.add(entries(1, 2))
-        if how == "fsync":
-            journal.mark_sent([1])
-        else:
-            with pytest.raises(OSError, match="No space"):
-                journal.mark_sent([1])
-    assert path.read_bytes()[: len(before)] == before
-    assert how == "fsync" or path.read_bytes() == before  # no half lines
-    assert list(journal.unsent) == [0, 2]
-    assert journal.next_number == 3
-    assert journal.find(STATION, "P", entry(1).peak_ns) == entry(1)
-    journal.add([entry(3)])
-    again = Journal(path)
-    assert list(again.unsent) == [0, 2, 3]
-    assert again.next_number == 4
-
-
-def test_a_mark_that_could_not_be_written_is_written_with_the_next_pick(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal = Journal(path)
-    journal.add(entries(0, 1))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", full)
-        with pytest.raises(OSError, match="No space"):
-            journal.mark_sent([0])
-    journal.mark_sent([1])
-    assert not Journal(path).unsent
-
-
-def test_a_half_line_that_cannot_be_taken_back_spoils_nothing_else(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal = Journal(path)
-    journal.add([entry(0)])
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", one_byte_then_full())
-        patch.setattr(os, "ftruncate", full)
-        with pytest.raises(OSError, match="No space"):
-            journal.add([entry(1)])
-    journal.add([entry(2)])
-    assert list(Journal(path).unsent) == [0, 1, 2]
-
-
-def test_a_pick_that_is_in_the_file_twice_is_forgotten_as_one(path: Path) -> None:
-    journal = Journal(path)
-    journal.add([entry(0)])
-    line = path.read_bytes().splitlines()[-1]
-    path.write_bytes(path.read_bytes() + line + b"\n")
-    journal = Journal(path, kept=2)
-    journal.add(entries(1, 2, 3))
-    assert journal.find(STATION, "P", entry(0).peak_ns) is None
-
-
-def test_a_rewriting_that_fails_leaves_the_old_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal = Journal(path)
-    journal.add(entries(0, 1))
-    before = path.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
-            Journal(path)
-    assert path.read_bytes() == before
-    assert list(Journal(path).unsent) == [0, 1]
-
-
-def test_picks_are_on_disk_before_add_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[bytes] = []
-    fsync = os.fsync
-
-    def note(descriptor: int) -> None:
-        fsync(descriptor)
-        synced.append(path.read_bytes())
-
-    journal = Journal(path)
-    monkeypatch.setattr(os, "fsync", note)
-    journal.add([entry(0)])
-    assert len(synced) == 1
-    assert json.loads(synced[0].splitlines()[-1])["pick"] == 0
-
-
-def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        Journal(tmp_path / "nowhere" / "picks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -120,4 +121,23 @@ def test_threads_do_not_mix_their_messages(new_ring: MakeRing) -> None:
     found = payloads(name)
     assert len(found) == 900
     assert all(found.count(letter * 50) == 300 for letter in (b"a", b"b", b"c"))
+    outlet.close()
+
+
+def test_patience_with_other_writers_may_be_short_and_be_changed(new_ring: MakeRing) -> None:
+    kept, name = new_ring()
+    outlet = Outlet(name, 0.02)
+    kept.set_lock_value(0)
+    begin = time.monotonic()
+    with pytest.raises(RingBusy, match=r"lock in 0\.02 s"):
+        outlet.put(LOGO, b"one")
+    assert 0.019 < time.monotonic() - begin < 1.0
+    outlet._not_before = 0.0
+    outlet.patience = 0.01
+    with pytest.raises(RingBusy, match=r"lock in 0\.01 s"):
+        outlet.put(LOGO, b"one")
+    kept.set_lock_value(1)
+    outlet._not_before = 0.0
+    outlet.put(LOGO, b"one")
+    assert payloads(name) == [b"one"]
     outlet.close()

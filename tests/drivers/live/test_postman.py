@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ml_prediction.earthworm.logo import EVERYTHING, Logo
 from ml_prediction.earthworm.messages import decode_pick2k, decode_pick_scnl
 from ml_prediction.earthworm.reader import RingReader
 from ml_prediction.earthworm.ring import Ring, RingError
-from ml_prediction.sinks.earthworm import PickStyle
+from ml_prediction.sinks.earthworm import PickStyle, pick_messages
 from ml_prediction.util.codes import Instrument
 
 SCNL = Logo(8, 117, 141)
@@ -102,6 +102,8 @@ def test_picks_go_out_in_order_with_rising_numbers(desk: Desk) -> None:
 def test_phases_that_are_not_wanted_stay_at_home(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "journal", phases="P")
     assert desk.send([*picks(1, phase="S"), *picks(1)]) == [0]
+    assert desk.send(picks(1, phase="S")) == []
+    assert desk.postman.known == 0
     ((_, payload),) = desk.box.kept
     assert decode_pick_scnl(payload).nslc.channel == "EHZ"
 
@@ -122,7 +124,9 @@ def test_a_pick_that_was_computed_again_is_not_sent_again(desk: Desk, shift: flo
     assert desk.send(picks(2)) == [0, 1]
     assert desk.send(picks(2)) == []
     assert desk.send([make_pick(peak_time=TIME + shift, time=TIME + 0.2)]) == []
+    assert desk.postman.known == 3
     desk.open()
+    assert desk.postman.known == 0
     assert desk.send([*picks(2), *picks(1, 2)]) == [2]
     assert desk.box.numbers() == [0, 1, 2]
 
@@ -204,12 +208,13 @@ def test_a_pick_that_no_message_can_hold_is_told_and_costs_no_number(desk: Desk)
     assert desk.alarms.counts[Alarm.MALFORMED] == 1
 
 
+def full(*args: Any) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_with_a_full_disk_people_get_their_picks_all_the_same(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: Any) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         assert desk.send(picks(2)) == [0, 1]
@@ -220,6 +225,22 @@ def test_with_a_full_disk_people_get_their_picks_all_the_same(
     desk.open()
     assert desk.postman.unsent == 0
     assert desk.send(picks(3)) == []
+
+
+def test_what_a_full_disk_did_not_take_is_noted_when_there_is_room_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        desk.send(picks(2))
+        told = desk.alarms.counts[Alarm.DISK]
+        desk.postman.flush()
+        assert desk.alarms.counts[Alarm.DISK] == told + 1
+    desk.postman.flush()
+    assert desk.alarms.counts[Alarm.DISK] == told + 1
+    desk.open()
+    assert desk.send(picks(3)) == [2]
+    assert desk.postman.unsent == 0
 
 
 def test_numbers_wrap_and_go_on(desk: Desk) -> None:
@@ -297,6 +318,90 @@ def test_numbers_in_the_ring_are_nobody_elses_though_the_journal_is_lost(
     desk.path.unlink()
     assert desk.open().look_back(ring) == 0
     assert desk.send(picks(1, 9)) == [5]
+    ring.close()
+
+
+def sent_with_a_full_disk(
+    desk: Desk, ring: Ring, sent: list[Pick], patch: pytest.MonkeyPatch
+) -> list[int]:
+    """Numbers of picks that go into the ring, but not into the journal; then we are killed."""
+    desk.box.put = ring.put  # type: ignore[assignment, method-assign]
+    desk.open()
+    with patch.context() as here:
+        here.setattr(os, "write", full)
+        return desk.send(sent)
+
+
+def several() -> list[Pick]:
+    """P and S of two instruments; times are up to 0.1 s off the peaks."""
+    return [
+        make_pick(time=TIME + 0.09, peak_time=TIME),
+        make_pick(time=TIME + 2.9, peak_time=TIME + 3, phase="S", channel="EHN"),
+        make_pick(time=TIME, station="WET", channel="HHZ", location="00"),
+    ]
+
+
+@pytest.mark.parametrize("logos", [ONE, BOTH], ids=["scnl", "both"])
+@pytest.mark.parametrize("shift", [0.0, 0.1, -0.1])
+def test_picks_in_the_ring_that_no_journal_knows_are_not_sent_again(
+    tmp_path: Path,
+    new_ring: MakeRing,
+    monkeypatch: pytest.MonkeyPatch,
+    logos: dict[PickFormat, Logo],
+    shift: float,
+) -> None:
+    ring = Ring(new_ring()[1])
+    desk = Desk(tmp_path / "journal", logos=logos)
+    desk.box.put = ring.put  # type: ignore[assignment, method-assign]
+    desk.open()
+    assert desk.send(picks(2, 60)) == [0, 1]
+    assert sent_with_a_full_disk(desk, ring, several(), monkeypatch) == [2, 3, 4]
+    before = in_ring(ring)
+    postman = desk.open()
+    assert desk.journal.next_number == 2
+    assert postman.look_back(ring) == 0
+    again = [replace(pick, peak_time=pick.peak_time + shift) for pick in several()]
+    assert desk.send([*again, *picks(2, 60)]) == []
+    assert postman.known == 5
+    assert in_ring(ring) == before
+    other = make_pick(time=TIME + 1, station="WET", channel="HHZ", location="00")
+    assert desk.send([*picks(1, 90), other]) == [5, 6]  # nobody else has these numbers
+    ring.close()
+
+
+def test_a_disk_that_is_still_full_at_the_next_start_changes_nothing(
+    tmp_path: Path, new_ring: MakeRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Ring(new_ring()[1])
+    desk = Desk(tmp_path / "journal")
+    sent_with_a_full_disk(desk, ring, several(), monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        patch.setattr(os, "fsync", full)
+        postman = desk.open()
+        assert postman.look_back(ring) == 0
+        assert desk.alarms.counts[Alarm.DISK] == 1
+        assert any(b"No space" in text for text in desk.told)
+        assert desk.send([*several(), *picks(1, 60)]) == [3]
+    assert postman.unsent == 0
+    desk.open().look_back(ring)
+    assert desk.send([*several(), *picks(1, 60)]) == []
+    ring.close()
+
+
+def test_a_pick_that_waits_is_not_mistaken_for_one_of_the_ring(
+    tmp_path: Path, new_ring: MakeRing
+) -> None:
+    ring = Ring(new_ring()[1])
+    desk = Desk(tmp_path / "journal", Box(failures=[True]))
+    assert desk.send(picks(1, 60)) == [0]
+    desk.box.put = ring.put  # type: ignore[assignment, method-assign]
+    ring.put(SCNL, pick_messages(make_pick(), 5, PickStyle(ONE), ())[0][1])
+    postman = desk.open()
+    assert postman.look_back(ring) == 1
+    postman.retry()
+    assert [decode_pick_scnl(payload).sequence for _, payload in in_ring(ring)] == [5, 0]
+    assert desk.send([make_pick(), *picks(1, 60), *picks(1, 70)]) == [6]
     ring.close()
 
 

@@ -126,6 +126,8 @@ def test_a_ring_that_is_not_there_is_told_and_stops_nobody() -> None:
     post = poster(ring, told)
     post.post([fragment(GNW), fragment(STRONG)])
     assert told.alarms.counts[Alarm.RING] == 1
+    assert post.lost == 2
     ring.failing = False
     post.post([fragment(GNW)])
     assert len(ring.kept) == 3
+    assert post.lost == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,15 @@ def test_an_error_leaves_the_state_before(
 
 def test_what_a_killed_process_left_half_written_does_no_harm(file: SnapshotFile) -> None:
     file.save(state(3))
-    part = file.path.with_name(".state.part")
-    part.write_bytes(to_bytes(state(4))[:100])
+    for number in (0, 1):
+        part = file.path.with_name(f".state.{number}.part")
+        part.write_bytes(to_bytes(state(4))[:100])
     again = SnapshotFile(file.path)
     assert same(again.load(), state(3))
-    again.save(state(5))
-    assert same(again.load(), state(5))
-    assert not part.exists()
+    for number in (5, 6):
+        again.save(state(number))
+        assert same(again.load(), state(number))
+    assert [path.name for path in file.path.parent.iterdir()] == ["state"]
 
 
 def test_a_damaged_file_is_a_data_error(file: SnapshotFile) -> None:
@@ -106,23 +109,100 @@ def test_a_damaged_file_is_a_data_error(file: SnapshotFile) -> None:
             file.load()
 
 
-def test_saving_waits_for_what_is_being_written(
-    file: SnapshotFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go, pack = threading.Event(), to_bytes
+def held_up(patch: pytest.MonkeyPatch, where: str) -> threading.Event:
+    """What is written in the background waits there until this is set."""
+    go, pack, sync = threading.Event(), to_bytes, os.fsync
 
     def slowly(value: Any, *, quick: bool = False) -> bytes:
-        if not quick:
+        if not quick and where == "packing":
             assert go.wait(10)
         return pack(value, quick=quick)
 
-    monkeypatch.setattr(module, "to_bytes", slowly)
+    def slow_sync(descriptor: int) -> None:
+        if threading.current_thread().name == "snapshot" and where == "writing":
+            assert go.wait(10)
+        sync(descriptor)
+
+    patch.setattr(module, "to_bytes", slowly)
+    patch.setattr(os, "fsync", slow_sync)
+    return go
+
+
+@pytest.mark.parametrize("where", ["packing", "writing"])
+def test_saving_waits_for_nobody_and_an_older_state_does_not_replace_it(
+    file: SnapshotFile, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    go = held_up(monkeypatch, where)
     file.start(state(1))
-    busy = [file.busy]
-    threading.Timer(0.05, go.set).start()
     file.save(state(2))
-    assert [*busy, file.busy] == [True, False]
+    assert file.busy  # the older one is still under way
     assert same(file.load(), state(2))
+    size, saved_at = file.size, file.saved_at
+    go.set()
+    finished(file)
+    assert same(file.load(), state(2))
+    assert (file.size, file.saved_at) == (size, saved_at)
+    assert file.take_error() is None
+    assert [path.name for path in file.path.parent.iterdir()] == ["state"]
+
+
+def test_saving_after_what_was_being_written_replaces_it(file: SnapshotFile) -> None:
+    for number in range(1, 9, 2):
+        file.start(state(number))
+        finished(file)
+        assert same(file.load(), state(number))
+        file.save(state(number + 1))
+        assert same(file.load(), state(number + 1))
+    assert [path.name for path in file.path.parent.iterdir()] == ["state"]
+
+
+def test_an_older_state_counts_where_the_newer_one_could_not_be_written(
+    file: SnapshotFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on disk is older still."""
+    file.save(state(1))
+    go = held_up(monkeypatch, "packing")
+    file.start(state(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            file.save(state(3))
+    go.set()
+    finished(file)
+    assert same(file.load(), state(2))
+
+
+def test_want_of_memory_is_told_and_leaves_the_state_before(
+    file: SnapshotFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(value: Any, *, quick: bool = False) -> bytes:
+        raise MemoryError
+
+    file.save(state(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "to_bytes", refuse)
+        file.start(state(4))
+        finished(file)
+    assert "memory" in str(file.take_error())
+    assert file.take_error() is None
+    assert same(file.load(), state(3))
+    file.start(state(5))
+    finished(file)
+    assert same(file.load(), state(5))
+
+
+def test_it_is_known_when_a_state_was_complete(
+    file: SnapshotFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert time.monotonic() - 60 < file.saved_at <= time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
+    file.save(state(1))
+    assert file.saved_at == 5.0
+    monkeypatch.setattr(time, "monotonic", lambda: 6.0)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        file.save(state(2))
+    assert file.saved_at == 5.0
 
 
 def test_a_state_that_is_being_written_does_not_see_what_comes_later(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,9 @@ class EarthwormLog(logging.Handler):
         except (TypeError, ValueError, KeyError):
             self.handleError(record)
             return
+        if record.exc_info and record.exc_info[1] is not None:
+            lines = "".join(traceback.format_exception(record.exc_info[1])).split("\n")
+            text = " | ".join([text, *(line.strip() for line in lines if line.strip())])
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         line = f"{now:%Y%m%d_UTC_%H:%M:%S} {text}\n"

@@ -17,6 +17,12 @@ LOOK_SECONDS: Final = 0.1
 STALLED_SECONDS: Final = 15.0
 """A main loop that did not come round for so long has stalled; it usually does in a fraction."""
 
+HEEDING_SECONDS: Final = 1.5
+"""From being told to end until the main loop must have begun to finish."""
+
+FINISHING_SECONDS: Final = 8.0
+"""From being told to end until the process is gone, however much there is to save."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -27,9 +33,15 @@ class Pulse:
     ----------
     clock
         Monotonic seconds.
+
+    Attributes
+    ----------
+    finishing
+        Whether the loop is over, and the state is being saved.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.finishing = False
         self._clock = clock
         self._good_until = clock() + STALLED_SECONDS
 
@@ -44,9 +56,11 @@ class Pulse:
 
 
 class Heart(threading.Thread):
-    """Puts heartbeats into a ring.
+    """Puts heartbeats into a ring, and sees to it that the process ends when it is told to.
 
-    When the main loop stalls, e.g. in the engine, they stop, so that statmgr restarts us.
+    When the main loop stalls, e.g. in the engine, the heartbeats stop, so that statmgr restarts us;
+    and when we are told to end and the loop does not heed it, the process ends all the same. What
+    it has found is safe: picks are in the journal, and the last snapshot is whole.
 
     Parameters
     ----------
@@ -58,16 +72,29 @@ class Heart(threading.Thread):
         From one to the next.
     pulse
         Of the main loop.
+    told_to_end
+        Whether Earthworm or a signal wants us to end.
+    give_up
+        Ends the process at once.
     """
 
     def __init__(
-        self, put: Callable[[Logo, bytes], None], logo: Logo, seconds: float, pulse: Pulse
+        self,
+        put: Callable[[Logo, bytes], None],
+        logo: Logo,
+        seconds: float,
+        pulse: Pulse,
+        told_to_end: Callable[[], bool] = lambda: False,
+        give_up: Callable[[], None] = lambda: os._exit(1),
     ) -> None:
         super().__init__(name="heart", daemon=True)
         self._put = put
         self._logo = logo
         self._seconds = seconds
         self._pulse = pulse
+        self._told_to_end = told_to_end
+        self._give_up = give_up
+        self._told_at: float | None = None
         self._ending = threading.Event()
 
     def run(self) -> None:
@@ -75,6 +102,7 @@ class Heart(threading.Thread):
         due = time.monotonic()
         stalled = False
         while not self._ending.wait(LOOK_SECONDS):
+            self._watch()
             if not self._pulse.alive:
                 if not stalled:
                     _log.error("the main loop has stalled: no more heartbeats")
@@ -89,6 +117,17 @@ class Heart(threading.Thread):
         self._ending.set()
         if self.is_alive():
             self.join(1.0)
+
+    def _watch(self) -> None:
+        """End the process if it was told to end and nobody does it."""
+        now = time.monotonic()
+        if self._told_at is None:
+            self._told_at = now if self._told_to_end() else None
+            return
+        patience = FINISHING_SECONDS if self._pulse.finishing else HEEDING_SECONDS
+        if now - self._told_at > patience:
+            _log.critical("ends at once: the main loop did not heed that it was told to end")
+            self._give_up()
 
     def _beat(self) -> bool:
         beat = Heartbeat(int(time.time()), os.getpid())

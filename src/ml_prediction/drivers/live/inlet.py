@@ -103,6 +103,16 @@ class Inlet(threading.Thread):
         self._guard = threading.Lock()
         self._new = threading.Event()
         self._ending = threading.Event()
+        self._empty: tuple[float, Place] | None = None
+
+    @property
+    def caught_up(self) -> tuple[float, Place] | None:
+        """When, monotonic, nothing was left to read or to take, and where that was.
+
+        None if it is not so, or has not been yet.
+        """
+        with self._guard:
+            return None if self._waiting else self._empty
 
     @property
     def ring(self) -> Ring:
@@ -165,12 +175,17 @@ class Inlet(threading.Thread):
         self._losses: list[Loss] = []
 
     def _look(self) -> bool:
-        """Deliver what is new; False if nothing is."""
+        """Deliver what is new and wanted; False if nothing is new."""
+        began, before = time.monotonic(), self._reader.position
         batch = self._reader.read(PORTION)
         if not (batch.messages or batch.losses or batch.lapped or batch.broken):
-            return False
-        place = Place(self._reader.ring.incarnation, self._reader.position)
+            moved = self._reader.position != before  # past what nobody wants
+            with self._guard:
+                self._empty = None if moved else (began, self._place)
+            return moved
+        place = self._place
         with self._guard:
+            self._empty = None
             delivery = Delivery(
                 batch.messages,
                 place,
@@ -191,6 +206,10 @@ class Inlet(threading.Thread):
                 self._lost = True
             self._new.set()
         return True
+
+    @property
+    def _place(self) -> Place:
+        return Place(self._reader.ring.incarnation, self._reader.position)
 
     def _check(self) -> None:
         """Attach to the ring that has taken the place of a destroyed one."""

@@ -21,6 +21,9 @@ SAME_NS: Final = seconds_to_ns(0.1)
 LARGEST_NUMBER: Final = 2_147_483_640
 """After it comes 0, as in Earthworm's own picker."""
 
+UNKNOWN: Final = "?"
+"""Phase of a pick of which only the message is known."""
+
 KEPT: Final = 50_000
 """Picks that are remembered."""
 
@@ -63,11 +66,13 @@ class Journal:
     ----------
     unsent
         Picks that are not marked as sent, by number.
+    trouble
+        Why the file could not be written at the start, e.g. because the disk is full.
 
     Raises
     ------
     OSError
-        If it can't be read or written.
+        If it can't be read.
     """
 
     def __init__(self, path: Path, kept: int = KEPT) -> None:
@@ -79,8 +84,12 @@ class Journal:
         self._peaks: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self._unwritten: list[str] = []
         self._lines = 0
+        self.trouble: OSError | None = None
         self._read()
-        self._rewrite()
+        try:
+            self._rewrite()
+        except OSError as error:  # what is there is good, only longer than it need be
+            self.trouble = error
 
     # -- asked by the driver --------------------------------------------------------------------
 
@@ -89,6 +98,11 @@ class Journal:
         """What the next pick will be called."""
         return self._next
 
+    @property
+    def entries(self) -> Iterable[Entry]:
+        """All picks that are remembered."""
+        return self._entries.values()
+
     def reserve(self, number: int) -> None:
         """See that no pick gets a number up to this one, which is somebody's already."""
         if self._next <= number < self._next + LARGEST_NUMBER // 2:
@@ -96,11 +110,38 @@ class Journal:
 
     def find(self, instrument: str, phase: str, peak_ns: int) -> Entry | None:
         """The pick that this is, if it has a number already."""
-        peaks = self._peaks.get((instrument, phase), [])
-        at = bisect_left(peaks, (peak_ns - SAME_NS, -1))
-        if at < len(peaks) and peaks[at][0] <= peak_ns + SAME_NS:
-            return self._entries[peaks[at][1]]
+        for known, tolerance_ns in ((phase, SAME_NS), (UNKNOWN, 2 * SAME_NS)):
+            peaks = self._peaks.get((instrument, known), [])
+            at = bisect_left(peaks, (peak_ns - tolerance_ns, -1))
+            if at < len(peaks) and peaks[at][0] <= peak_ns + tolerance_ns:
+                return self._entries[peaks[at][1]]
         return None
+
+    def adopt(self, number: int, instrument: str, time_ns: int) -> None:
+        """Note a pick that was found in the ring, but could not be noted before it was sent.
+
+        Parameters
+        ----------
+        number, instrument
+            As in Entry.
+        time_ns
+            Time of the pick, which is within 0.1 s of its peak; its phase is not known.
+        """
+        known = self._entries.get(number)
+        if known is None and self.find(instrument, UNKNOWN, time_ns) is None:
+            self._note(Entry(number, instrument, UNKNOWN, time_ns, ()))
+        self.reserve(number)
+
+    def flush(self) -> None:
+        """Write what could not be written before.
+
+        Raises
+        ------
+        OSError
+            As :meth:`add`.
+        """
+        if self._unwritten:
+            self._write([], sync=True)
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Note picks that are about to be sent. They are on disk when this returns.
@@ -171,11 +212,16 @@ class Journal:
         sent = [number for number in self._entries if number not in self.unsent]
         lines += [json.dumps({"sent": sent}), json.dumps({"next": self._next})]
         part = self.path.with_name(f".{self.path.name}.part")
-        with part.open("w", encoding="utf-8") as handle:
-            handle.writelines(f"{line}\n" for line in lines)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.replace(self.path)
+        try:
+            with part.open("w", encoding="utf-8") as handle:
+                handle.writelines(f"{line}\n" for line in lines)
+                handle.flush()
+                os.fsync(handle.fileno())
+            part.replace(self.path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+            raise
         self._unwritten.clear()
         self._lines = len(lines)
 

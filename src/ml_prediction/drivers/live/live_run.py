@@ -22,8 +22,8 @@ from ml_prediction.drivers.live.postman import Postman
 from ml_prediction.drivers.live.probabilities import ProbabilityPoster
 from ml_prediction.drivers.live.silence import Silence
 from ml_prediction.drivers.live.snapshots import SnapshotFile
-from ml_prediction.earthworm.ring import Incarnation
-from ml_prediction.errors import DataError
+from ml_prediction.earthworm.ring import Incarnation, RingError
+from ml_prediction.errors import InternalError
 from ml_prediction.sources.earthworm import WaveformDecoder
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import to_utc
@@ -37,8 +37,15 @@ STATUS_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 0.5
 """From one attempt to send what the ring did not take to the next."""
 
+FIRST_SNAPSHOT_SECONDS: Final = 1.0
 FINISH_SECONDS: Final = 0.7
 """What is complete when we are to end may take so long; the rest goes into the snapshot."""
+
+MOST_SAVED: Final = 1000
+"""Windows in the queue that are saved at the end, 70 MB; it is to last no longer than 2 s."""
+
+MOST_FAILURES: Final = 20
+"""Passes of the engine that fail one after another before we end."""
 
 RAW_BYTES: Final = 64 << 20
 """Messages that wait for room in the queue of windows. With more, the queue drops windows."""
@@ -56,6 +63,8 @@ class Parts:
         With a queue of `most_waiting` windows.
     told_to_end
         Whether Earthworm or a signal wants us to end.
+    hurry
+        Says that nobody is to be waited for any more.
     publish
         Takes the newest status.
     """
@@ -67,10 +76,11 @@ class Parts:
     postman: Postman
     snapshots: SnapshotFile
     snapshot_seconds: float
-    silence_seconds: float
+    silence: Silence
     alarms: Alarms
     pulse: Pulse
     told_to_end: Callable[[], bool]
+    hurry: Callable[[], None]
     publish: Callable[[dict[str, Any]], None]
     more_status: Callable[[], dict[str, Any]]
     probabilities: ProbabilityPoster | None = None
@@ -91,26 +101,18 @@ class LiveRun:
         self._parts = parts
         self.account = Account()
         self._guard = ClockGuard()
-        self._silence = Silence(parts.silence_seconds)
+        self._silence = parts.silence
         self._channels: dict[Instrument, set[str]] = {}
         self._place: Place | None = None
         self._arrivals: deque[tuple[int, float]] = deque()  # windows made by then, and when
         self._overload = 0
-        self._snapshot_due = time.monotonic() + parts.snapshot_seconds
-        self._snapshot_at = time.monotonic()
+        # Soon at first: a process that is killed again and again is to get on all the same.
+        self._snapshot_due = time.monotonic() + min(parts.snapshot_seconds, FIRST_SNAPSHOT_SECONDS)
+        self._waited_until = time.monotonic()
         self._look_due = self._status_due = self._retry_due = 0.0
 
     def restore(self, state: Any) -> None:
-        """Take over what an earlier run has saved.
-
-        Raises
-        ------
-        DataError
-            If it was made with other settings, weights or by another version.
-        """
-        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
-            raise DataError("The state was saved by another version.")
-        self._parts.pipeline.restore_state(state["pipeline"])
+        """Take over what an earlier run has saved besides the pipeline's state."""
         self._place = place_of(state)
         self._silence.restore(state["silence"])
         for codes in state["channels"]:
@@ -122,11 +124,15 @@ class LiveRun:
         parts = self._parts
         while not self._ending():
             parts.pulse.tick()
+            if not parts.inlet.is_alive():
+                raise RingError(f"The thread that reads ring {parts.inlet.name_of_ring} has died.")
             busy = self._take_in()
             busy |= self._work()
             self._look_after()
             if not busy:
                 parts.inlet.wait(IDLE_SECONDS)
+        parts.pulse.finishing = True
+        parts.hurry()
         self._finish()
 
     # -- in ---------------------------------------------------------------------------------------
@@ -136,17 +142,24 @@ class LiveRun:
         parts, taken = self._parts, False
         deadline = time.monotonic() + LOOK_SECONDS
         while (
-            parts.pipeline.waiting < parts.most_waiting // 2
+            parts.pipeline.waiting < max(1, parts.most_waiting // 2)
             or parts.inlet.waiting_bytes > RAW_BYTES
         ):
             delivery = parts.inlet.take()
             if delivery is None:
+                self._note_caught_up()
                 break
             taken = True
             self._push(delivery)
             if time.monotonic() > deadline:
                 break
         return taken
+
+    def _note_caught_up(self) -> None:
+        """All that has come is in the pipeline: so long has been waited for what has not."""
+        caught_up = self._parts.inlet.caught_up
+        if caught_up is not None:
+            self._waited_until, self._place = caught_up
 
     def _push(self, delivery: Delivery) -> None:
         parts, account = self._parts, self.account
@@ -167,7 +180,10 @@ class LiveRun:
             self._channels.setdefault(packet.nslc.instrument, set()).add(packet.nslc.channel)
         result = parts.pipeline.push(packets)
         self._place = delivery.place
-        self._arrivals.append((result.summary.windows, delivery.seconds))
+        made = result.summary.windows
+        if self._arrivals and self._arrivals[-1][0] == made:
+            self._arrivals.pop()  # nothing to tell about the one before
+        self._arrivals.append((made, delivery.seconds))
         self._keep_late(result.late)
         dropped = result.summary.skipped.get("windows: overload", 0)
         if dropped > self._overload:
@@ -226,12 +242,22 @@ class LiveRun:
         if not pipeline.waiting:
             return False
         result = pipeline.work()
+        self._check_engine()
         finished = result.summary.windows - pipeline.waiting
         while len(self._arrivals) > 1 and self._arrivals[0][0] < finished:
             self._arrivals.popleft()
         came = self._arrivals[0][1] if self._arrivals else time.monotonic()
         self._send(result, came)
         return True
+
+    def _check_engine(self) -> None:
+        """Tell that the engine fails; end if it does nothing else, so that statmgr restarts us."""
+        failures = self._parts.pipeline.failures
+        if not failures:
+            return
+        self._parts.alarms.tell(Alarm.ENGINE, "the engine failed; its windows are left out")
+        if failures >= MOST_FAILURES:
+            raise InternalError(f"The engine failed {failures} times, one after another.")
 
     def _send(self, result: Result, came: float) -> None:
         parts, account = self._parts, self.account
@@ -262,29 +288,37 @@ class LiveRun:
     def _look_after(self) -> None:
         parts = self._parts
         now = time.monotonic()
-        if parts.postman.unsent and now >= self._retry_due:
+        if now >= self._retry_due and parts.postman.unsent:
             self._retry_due = now + RETRY_SECONDS
             parts.postman.retry()
         if now >= self._status_due:
             self._status_due = now + STATUS_SECONDS
             parts.alarms.repeat()
-            self._end_silence()
+            parts.postman.flush()
+            self._forget()
             self._check_snapshot()
             parts.publish(self._status())
             if parts.archive is not None:
                 parts.archive.refresh()
+        self._end_silence()
         if now >= self._snapshot_due and not parts.snapshots.busy:
             self._snapshot_due = now + parts.snapshot_seconds
             parts.snapshots.start(self._state())
-            self._snapshot_at = now
 
     def _end_silence(self) -> None:
         """Let the windows of instruments close that have sent nothing for long."""
-        pipeline = self._parts.pipeline
-        for instrument, time_ns in self._silence.over(time.monotonic()):
-            if pipeline.waiting:  # their turn comes later
+        deadline = time.monotonic() + LOOK_SECONDS
+        for instrument, time_ns in self._silence.over(self._waited_until):
+            self._parts.pipeline.advance(instrument, to_utc(time_ns))
+            if time.monotonic() > deadline:  # the others' turn comes in the next round
                 return
-            self._send(pipeline.advance(instrument, to_utc(time_ns)), time.monotonic())
+
+    def _forget(self) -> None:
+        """Forget what has been silent for an hour: codes in garbage, and stations that ended."""
+        for instrument in self._silence.gone(self._waited_until):
+            self._parts.pipeline.forget(instrument)
+            self._channels.pop(instrument, None)
+        self._guard.forget()
 
     def _check_snapshot(self) -> None:
         error = self._parts.snapshots.take_error()
@@ -309,7 +343,7 @@ class LiveRun:
             "picks_unsent": parts.postman.unsent,
             "errors": {str(int(alarm)): count for alarm, count in parts.alarms.counts.items()},
             "snapshot_bytes": parts.snapshots.size,
-            "snapshot_age_s": round(time.monotonic() - self._snapshot_at, 1),
+            "snapshot_age_s": round(time.monotonic() - parts.snapshots.saved_at, 1),
             **parts.more_status(),
         }
         return self.account.status(parts.pipeline.summary, self._guard.newest, more)
@@ -319,12 +353,13 @@ class LiveRun:
     def _finish(self) -> None:
         """Everything that was read goes in; what can be done soon is done, the rest is saved."""
         parts = self._parts
-        deadline = time.monotonic() + FINISH_SECONDS
         parts.inlet.end()
+        deadline = time.monotonic() + FINISH_SECONDS
         while (delivery := parts.inlet.take()) is not None and time.monotonic() < deadline:
             self._push(delivery)
         while self._work() and time.monotonic() < deadline:
             pass
+        parts.pipeline.shed(MOST_SAVED)
         parts.postman.retry()
         try:
             parts.snapshots.save(self._state())

@@ -27,6 +27,8 @@ class Outlet:
     ----------
     name
         The ring.
+    patience
+        Seconds to wait for other writers at most; may be changed. None for the usual two.
 
     Raises
     ------
@@ -34,8 +36,9 @@ class Outlet:
         If it is not there, or is no ring.
     """
 
-    def __init__(self, name: RingName) -> None:
+    def __init__(self, name: RingName, patience: float | None = None) -> None:
         self.name = name
+        self.patience = patience
         self._guard = threading.Lock()
         self._ring: Ring | None = Ring(name)
         self._checked = time.monotonic()
@@ -57,7 +60,7 @@ class Outlet:
         if time.monotonic() < self._not_before:
             raise RingBusy(f"Ring {self.name} was locked a moment ago.")
         try:
-            self._attached().put(logo, payload)
+            self._attached().put(logo, payload, self.patience)
         except RingBusy:
             self._not_before = time.monotonic() + LOCKED_SECONDS
             raise

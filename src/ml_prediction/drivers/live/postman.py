@@ -38,6 +38,11 @@ class Postman:
         Letters of the phases that are sent.
     alarms
         Where trouble is told.
+
+    Attributes
+    ----------
+    known
+        Picks that were not sent because they had been sent before.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Postman:
         self._style = style
         self._phases = phases
         self._alarms = alarms
+        self.known = 0
         self._put_already = (-1, 0)  # of the pick at which the ring failed: number, messages
 
     @property
@@ -68,9 +74,9 @@ class Postman:
         int
             Number of picks that are still to be sent.
         """
-        messages, numbers = _ours_in(ring, self._style)
-        for number in numbers:
-            self._journal.reserve(number)
+        messages = _ours_in(ring, self._style)
+        if self._journal.trouble is not None:
+            self._tell_disk(self._journal.trouble)
         done = []
         for entry in self._journal.unsent.values():
             count = 0
@@ -81,7 +87,20 @@ class Postman:
             elif count:
                 self._put_already = (entry.number, count)
         self._mark(done)
+        noted = {message for entry in self._journal.entries for message in entry.messages}
+        for logo, payload in messages:
+            if logo == self._style.logos.get("PICK_SCNL") and (logo, payload) not in noted:
+                self._adopt(payload)
         return self.unsent
+
+    def _adopt(self, payload: bytes) -> None:
+        """Take over a pick of ours that was sent while it could not be noted: the disk was full."""
+        try:
+            pick = decode_pick_scnl(payload)
+        except MessageError as error:
+            _log.warning("a pick of ours in the ring is odd: %s", error)
+            return
+        self._journal.adopt(pick.sequence, str(pick.nslc.instrument), pick.time_ns)
 
     def send(
         self, picks: Iterable[Pick], channels: Mapping[Instrument, Iterable[str]]
@@ -110,6 +129,7 @@ class Postman:
             if pick.phase not in self._phases or self._journal.find(
                 instrument, pick.phase, peak_ns
             ):
+                self.known += pick.phase in self._phases
                 continue
             others = peaks.setdefault((instrument, pick.phase), [])
             if any(abs(peak_ns - other) <= SAME_NS for other in others):
@@ -130,9 +150,16 @@ class Postman:
             try:
                 self._journal.add(entries)
             except OSError as error:  # people need the picks all the same
-                self._alarms.tell(Alarm.DISK, f"picks can't be noted on disk: {error}")
+                self._tell_disk(error)
         self.retry()
         return new
+
+    def flush(self) -> None:
+        """Note on disk what could not be noted before."""
+        try:
+            self._journal.flush()
+        except OSError as error:
+            self._tell_disk(error)
 
     def retry(self) -> None:
         """Put what waits, in order, as far as the ring takes it."""
@@ -155,20 +182,17 @@ class Postman:
         try:
             self._journal.mark_sent(numbers)
         except OSError as error:
-            self._alarms.tell(Alarm.DISK, f"picks can't be noted on disk: {error}")
+            self._tell_disk(error)
+
+    def _tell_disk(self, error: OSError) -> None:
+        self._alarms.tell(Alarm.DISK, f"picks can't be noted on disk: {error}")
 
 
-def _ours_in(ring: Ring, style: PickStyle) -> tuple[set[tuple[Logo, bytes]], set[int]]:
-    """Our own picks that are in a ring, and their numbers."""
+def _ours_in(ring: Ring, style: PickStyle) -> dict[tuple[Logo, bytes], None]:
+    """Our own picks that are in a ring, in order."""
     reader = RingReader(ring, list(style.logos.values()))
-    messages: set[tuple[Logo, bytes]] = set()
-    numbers: set[int] = set()
-    while reader.position != ring.keyin:
-        for message in reader.read().messages:
-            messages.add((message.logo, message.payload))
-            if message.logo == style.logos.get("PICK_SCNL"):
-                try:
-                    numbers.add(decode_pick_scnl(message.payload).sequence)
-                except MessageError as error:
-                    _log.warning("a pick of ours in ring %s is odd: %s", ring.name, error)
-    return messages, numbers
+    messages: dict[tuple[Logo, bytes], None] = {}
+    end = ring.keyin
+    while reader.position < end:
+        messages |= {(m.logo, m.payload): None for m in reader.read().messages}
+    return messages

@@ -35,6 +35,11 @@ class ProbabilityPoster:
     alarms
         Where trouble is told.
 
+    Attributes
+    ----------
+    lost
+        Fragments that the ring did not take.
+
     Raises
     ------
     ConfigurationError
@@ -53,6 +58,7 @@ class ProbabilityPoster:
         self._logo = logo
         self._location = probability_location(spec.name, spec.weights)
         self._alarms = alarms
+        self.lost = 0
         self._owners: dict[NSLC, Instrument] = {}
         for instrument in dict.fromkeys(nslc.instrument for nslc in declared):
             other = self._owner(instrument)
@@ -64,7 +70,8 @@ class ProbabilityPoster:
 
     def post(self, fragments: Iterable[Fragment]) -> None:
         """Put fragments; those of an instrument whose codes another has are left out, and told."""
-        for fragment in fragments:
+        waiting = list(fragments)
+        for number, fragment in enumerate(waiting):
             other = self._owner(fragment.instrument)
             if other != fragment.instrument:
                 self._alarms.tell(
@@ -77,7 +84,8 @@ class ProbabilityPoster:
                     self._put(self._logo, payload)
             except MessageError as error:
                 self._alarms.tell(Alarm.MALFORMED, f"probabilities can't be sent: {error}")
-            except RingError as error:
+            except RingError as error:  # they are of use now or not at all
+                self.lost += len(waiting) - number
                 self._alarms.tell(Alarm.RING, str(error))
                 return
 

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,17 +23,18 @@ from ml_prediction.drivers.live.heart import Heart, Pulse
 from ml_prediction.drivers.live.inlet import Inlet
 from ml_prediction.drivers.live.journal import Journal
 from ml_prediction.drivers.live.late_archive import LateArchive
-from ml_prediction.drivers.live.live_run import LiveRun, Parts, place_of
+from ml_prediction.drivers.live.live_run import STATE_VERSION, LiveRun, Parts, place_of
 from ml_prediction.drivers.live.metrics import serve, write_status
 from ml_prediction.drivers.live.outlet import Outlet
 from ml_prediction.drivers.live.postman import Postman
 from ml_prediction.drivers.live.probabilities import ProbabilityPoster
 from ml_prediction.drivers.live.selection import Selection, select
+from ml_prediction.drivers.live.silence import Silence
 from ml_prediction.drivers.live.snapshots import SnapshotFile
 from ml_prediction.earthworm.config import LiveConfig
 from ml_prediction.earthworm.flags import told_to_end
 from ml_prediction.earthworm.logo import Logo
-from ml_prediction.earthworm.ring import RingError, RingName
+from ml_prediction.earthworm.ring import Ring, RingError, RingName
 from ml_prediction.earthworm.tables import Tables
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models import Model, load_model
@@ -47,6 +48,16 @@ LOADING_SECONDS: Final = 600.0
 
 SMALL_BATCH: Final = 4
 """Windows of a pass of an engine that is not compiled: no pass is to last over half a second."""
+
+LONGEST_PASS: Final = 0.5
+"""Seconds."""
+
+LOCK_PATIENCE: Final = 5.0
+"""Seconds for an earlier process to end that still has the state folder."""
+
+PROBABILITY_PATIENCE: Final = 0.05
+ENDING_PATIENCE: Final = 0.3
+"""Seconds to wait for a ring's lock: of the probabilities' ring, and when we are to end."""
 
 WAIT_SECONDS: Final = 1.0
 """From one look for a ring that is not there to the next."""
@@ -144,7 +155,10 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigurationError(
             f"StateDir {folder} can't be used ({error.strerror}): name another."
         ) from error
+    until = time.monotonic() + LOCK_PATIENCE
     try:
+        while not _lock(descriptor) and time.monotonic() < until:
+            time.sleep(0.1)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
@@ -156,6 +170,14 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def run_live(around: Surroundings) -> None:
@@ -176,7 +198,13 @@ def run_live(around: Surroundings) -> None:
         stack.callback(outlet.close)
         pulse = Pulse()
         pulse.tick(LOADING_SECONDS)
-        heart = Heart(outlet.put, around.logo("TYPE_HEARTBEAT"), config.heart_beat_int, pulse)
+        heart = Heart(
+            outlet.put,
+            around.logo("TYPE_HEARTBEAT"),
+            config.heart_beat_int,
+            pulse,
+            lambda: _told_to_end(around, outlet),
+        )
         heart.start()
         stack.callback(heart.end)
         alarms = Alarms(outlet.put, around.logo("TYPE_ERROR"))
@@ -185,8 +213,9 @@ def run_live(around: Surroundings) -> None:
             if run is not None:
                 with collections_spared():
                     run.run()
-        except (ConfigurationError, RingError) as error:
-            alarms.tell(Alarm.STATE, str(error))
+        except Exception as error:
+            engine = isinstance(error, RuntimeError)
+            alarms.tell(Alarm.ENGINE if engine else Alarm.STATE, str(error))
             raise
 
 
@@ -198,15 +227,15 @@ def _assemble(
     model = load_model(
         config.model, config.weights, threads=config.threads, engine=config.engine, device="auto"
     )
-    pipeline = _pipeline(config, model, selection)
-    _warm_up(model)
+    batch = _warm_up(model)
     _log.info("%r by %s is ready", model, type(model.engine).__name__)
     snapshots = SnapshotFile(folder / "state")
-    state = _saved(snapshots, alarms)
+    pipeline, state = _restored(
+        lambda: _pipeline(config, model, selection, batch), snapshots, alarms
+    )
+    place = None if state is None else place_of(state)
     inlet = _when_there(
-        around,
-        lambda: Inlet(config.in_ring, config.get_logo, None if state is None else place_of(state)),
-        config.in_ring,
+        around, lambda: Inlet(config.in_ring, config.get_logo, place), config.in_ring, pulse
     )
     if inlet is None:
         return None
@@ -216,10 +245,7 @@ def _assemble(
         config.phase_token,
     )
     postman = Postman(_journal(folder), outlet.put, style, config.pick_phases, alarms)
-    if outlet.ring is not None:
-        waiting = postman.look_back(outlet.ring)
-        if waiting:
-            _log.info("%d picks of an earlier run are still to be sent", waiting)
+    _look_back(postman, config.out_ring)
     parts = Parts(
         inlet=inlet,
         decoder=WaveformDecoder(decoders(around.tables), selection.wants),
@@ -228,10 +254,11 @@ def _assemble(
         postman=postman,
         snapshots=snapshots,
         snapshot_seconds=config.snapshot_int,
-        silence_seconds=config.silence_timeout,
+        silence=Silence(config.silence_timeout, _tail_seconds(config, model)),
         alarms=alarms,
         pulse=pulse,
-        told_to_end=lambda: _told_to_end(around, inlet, outlet),
+        told_to_end=lambda: _told_to_end(around, outlet, inlet),
+        hurry=lambda: setattr(outlet, "patience", ENDING_PATIENCE),
         publish=_publisher(around, stack, alarms),
         more_status=lambda: {
             "log_lines_lost": around.log.lost,
@@ -239,23 +266,22 @@ def _assemble(
             "model": model.spec.id,
             "pid": os.getpid(),
         },
-        probabilities=_probabilities(around, stack, model, selection, alarms),
+        probabilities=_probabilities(around, stack, model, selection, alarms, pulse),
         archive=None if config.archive is None else Archive(config.archive),
         late_archive=None if config.late_archive is None else LateArchive(config.late_archive),
     )
     run = LiveRun(parts)
     if state is not None:
-        try:
-            run.restore(state)
-            _log.info("goes on with the state that was saved")
-        except (DataError, KeyError, TypeError, ValueError) as error:
-            alarms.tell(Alarm.STATE, f"the saved state can't be used: {error}")
+        run.restore(state)
+        _log.info("goes on with the state that was saved")
     inlet.start()
     stack.callback(inlet.end)
     return run
 
 
-def _when_there(around: Surroundings, make: Callable[[], Any], name: RingName) -> Any:
+def _when_there(
+    around: Surroundings, make: Callable[[], Any], name: RingName, pulse: Pulse | None = None
+) -> Any:
     """What needs a ring; None if we are to end before it is there.
 
     Raises
@@ -273,18 +299,60 @@ def _when_there(around: Surroundings, make: Callable[[], Any], name: RingName) -
             if not told:
                 _log.warning("%s Waiting for it.", error)
             told = True
+            if pulse is not None:
+                pulse.tick(LOADING_SECONDS)
             time.sleep(WAIT_SECONDS)
     return None
 
 
-def _told_to_end(around: Surroundings, inlet: Inlet, outlet: Outlet) -> bool:
-    rings = [inlet.ring] if outlet.ring is None else [inlet.ring, outlet.ring]
+def _told_to_end(around: Surroundings, outlet: Outlet, inlet: Inlet | None = None) -> bool:
+    rings = [outlet.ring, None if inlet is None else inlet.ring]
+    attached = [ring for ring in rings if ring is not None]
     return around.ending() or told_to_end(
-        rings, around.tables.flag_ring_key, os.getpid(), everybody=not around.config.stand_alone
+        attached, around.tables.flag_ring_key, os.getpid(), everybody=not around.config.stand_alone
     )
 
 
-def _pipeline(config: LiveConfig, model: Model, selection: Selection) -> Pipeline:
+def _restored(
+    make: Callable[[], Pipeline], snapshots: SnapshotFile, alarms: Alarms
+) -> tuple[Pipeline, Any]:
+    """A pipeline, and the state that it has taken over; None where there is none of use."""
+    pipeline = make()
+    try:
+        state = snapshots.load()
+        if state is None:
+            return pipeline, None
+        if state["version"] != STATE_VERSION:
+            raise DataError("it was saved by another version")
+        pipeline.restore_state(state["pipeline"])
+        return pipeline, state
+    except (DataError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        alarms.tell(Alarm.STATE, f"the saved state can't be used: {error}")
+        return make(), None
+
+
+def _look_back(postman: Postman, name: RingName) -> None:
+    """See what an earlier run has sent, in a ring of our own: others may lose the outlet's."""
+    try:
+        with closing(Ring(name)) as ring:
+            waiting = postman.look_back(ring)
+    except RingError as error:
+        _log.warning("%s What it has of ours can't be seen.", error)
+        return
+    if waiting:
+        _log.info("%d picks of an earlier run are still to be sent", waiting)
+
+
+def _tail_seconds(config: LiveConfig, model: Model) -> float:
+    """Seconds of silence in which an instrument's last windows close."""
+    spec = model.spec
+    samples = spec.in_samples + (config.stride or spec.stride)
+    return samples / spec.sampling_rate + config.allowed_lateness + 10.0
+
+
+def _pipeline(
+    config: LiveConfig, model: Model, selection: Selection, batch: int | None
+) -> Pipeline:
     settings = PipelineConfig.make(
         stride=config.stride,
         horizon=config.horizon,
@@ -294,7 +362,7 @@ def _pipeline(config: LiveConfig, model: Model, selection: Selection) -> Pipelin
         lateness=config.allowed_lateness,
         one_component=config.one_component,
         quality=config.quality_table,
-        batch_size=None if isinstance(model.engine, ConcurrentEngine) else SMALL_BATCH,
+        batch_size=batch,
     )
     return Pipeline(
         model,
@@ -307,22 +375,27 @@ def _pipeline(config: LiveConfig, model: Model, selection: Selection) -> Pipelin
     )
 
 
-def _warm_up(model: Model) -> None:
-    """Let the engine compile what it compiles at the first pass."""
+def _warm_up(model: Model) -> int | None:
+    """Let the engine compile what it compiles at the first pass.
+
+    Returns
+    -------
+    int or None
+        Windows of a pass, so that none lasts over half a second here; None for the engine's own.
+    """
     spec = model.spec
     sizes = {SMALL_BATCH}
     if isinstance(model.engine, ConcurrentEngine):
         sizes = {1, 4, 16, model.engine.batch_size}
     for size in sorted(sizes):
-        model.engine(np.zeros((size, len(spec.components), spec.in_samples), dtype=np.float32))
-
-
-def _saved(snapshots: SnapshotFile, alarms: Alarms) -> Any:
-    try:
-        return snapshots.load()
-    except (DataError, OSError) as error:
-        alarms.tell(Alarm.STATE, f"the saved state can't be read: {error}")
-        return None
+        windows = np.zeros((size, len(spec.components), spec.in_samples), dtype=np.float32)
+        model.engine(windows)
+    started = time.perf_counter()
+    model.engine(windows)
+    seconds = time.perf_counter() - started
+    if seconds > LONGEST_PASS:
+        return max(1, 1 << (int(size * LONGEST_PASS / seconds).bit_length() - 1))
+    return None if isinstance(model.engine, ConcurrentEngine) else SMALL_BATCH
 
 
 def _journal(folder: Path) -> Journal:
@@ -336,12 +409,17 @@ def _journal(folder: Path) -> Journal:
 
 
 def _probabilities(
-    around: Surroundings, stack: ExitStack, model: Model, selection: Selection, alarms: Alarms
+    around: Surroundings,
+    stack: ExitStack,
+    model: Model,
+    selection: Selection,
+    alarms: Alarms,
+    pulse: Pulse,
 ) -> ProbabilityPoster | None:
     name = around.config.probability_ring
     if name is None:
         return None
-    outlet = _when_there(around, lambda: Outlet(name), name)
+    outlet = _when_there(around, lambda: Outlet(name, PROBABILITY_PATIENCE), name, pulse)
     if outlet is None:
         return None
     stack.callback(outlet.close)

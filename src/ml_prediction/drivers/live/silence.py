@@ -2,49 +2,91 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from ml_prediction.core.packets import Packet
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import seconds_to_ns
 
+AGAIN_SECONDS: Final = 5.0
+"""From one telling of an instrument's time to the next."""
+
+FORGET_SECONDS: Final = 3600.0
+"""What has been silent for so long is forgotten."""
+
+
+@dataclass(slots=True)
+class _Last:
+    newest_ns: int
+    seconds: float
+    due: float
+
 
 class Silence:
     """Newest sample of each instrument, and when it came.
 
-    The host's clock plays no part: data may be old, and the clock may step.
+    The host's clock plays no part: data may be old, and the clock may step. Nor do our own pauses:
+    time is counted up to the last moment at which everything that had come was taken in.
 
     Parameters
     ----------
     timeout
         Seconds without a packet after which an instrument's time goes on by itself.
+    tail
+        Seconds after which the last of its windows has closed; then there is nothing to tell.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, tail: float) -> None:
         self._timeout = timeout
-        self._newest: dict[Instrument, tuple[int, float]] = {}
+        self._tail = tail
+        self._last: dict[Instrument, _Last] = {}
 
     def note(self, packet: Packet, seconds: float) -> None:
         """Note a packet that came at a monotonic time."""
-        instrument = packet.nslc.instrument
         end_ns = packet.end_ns
-        newest, _ = self._newest.get(instrument, (end_ns, seconds))
-        self._newest[instrument] = (max(newest, end_ns), seconds)
+        last = self._last.get(packet.nslc.instrument)
+        if last is None:
+            self._last[packet.nslc.instrument] = _Last(end_ns, seconds, 0.0)
+            return
+        last.seconds = seconds
+        last.due = 0.0
+        if end_ns > last.newest_ns:
+            last.newest_ns = end_ns
 
     def over(self, now: float) -> Iterator[tuple[Instrument, int]]:
-        """Silent instruments, with the time in nanoseconds that they must have reached."""
-        for instrument, (newest_ns, seconds) in list(self._newest.items()):
-            if now - seconds > self._timeout:
-                yield instrument, newest_ns + seconds_to_ns(now - seconds)
+        """Silent instruments, with the time in nanoseconds that they must have reached.
+
+        Parameters
+        ----------
+        now
+            Monotonic: all that had come by then has been noted.
+        """
+        for instrument, last in list(self._last.items()):
+            silent = now - last.seconds
+            if silent <= self._timeout or now < last.due:
+                continue
+            over = silent > self._timeout + self._tail
+            last.due = math.inf if over else now + AGAIN_SECONDS
+            yield instrument, last.newest_ns + seconds_to_ns(silent)
+
+    def gone(self, now: float) -> list[Instrument]:
+        """Instruments that have been silent so long that they can be forgotten; they are, here."""
+        limit = now - max(FORGET_SECONDS, self._timeout + self._tail)
+        gone = [instrument for instrument, last in self._last.items() if last.seconds < limit]
+        for instrument in gone:
+            del self._last[instrument]
+        return gone
 
     def snapshot(self) -> list[list[Any]]:
         """State as plain values."""
-        return [[*instrument, newest] for instrument, (newest, _) in self._newest.items()]
+        return [[*instrument, last.newest_ns] for instrument, last in self._last.items()]
 
     def restore(self, state: list[list[Any]]) -> None:
         """Take over a snapshot's state; silence begins anew."""
         now = time.monotonic()
-        for *names, newest in state:
-            self._newest[Instrument(*names)] = (newest, now)
+        for *names, newest_ns in state:
+            self._last[Instrument(*names)] = _Last(newest_ns, now, 0.0)

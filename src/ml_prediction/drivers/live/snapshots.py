@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,26 @@ class SnapshotFile:
     ----------
     path
         File.
+
+    Attributes
+    ----------
+    size
+        Bytes of the last one.
+    saved_at
+        When it was complete, monotonic; at first, when this began.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread: threading.Thread | None = None
         self._error: OSError | None = None
+        self._given = self._written = 0
+        self._guard = threading.Lock()
         self.size = 0
+        self.saved_at = time.monotonic()
+        for part in path.parent.glob(f".{path.name}.*.part"):
+            with suppress(OSError):  # what a killed process has left
+                part.unlink()
 
     def load(self) -> Any:
         """The state that was saved last; None if there is none.
@@ -52,42 +68,54 @@ class SnapshotFile:
         Only if not `busy`. Errors are told by :meth:`take_error`.
         """
         self._thread = threading.Thread(
-            target=self._attempt, args=(state,), name="snapshot", daemon=True
+            target=self._attempt, args=(state, self._number()), name="snapshot", daemon=True
         )
         self._thread.start()
 
     def save(self, state: Any) -> None:
-        """Save a state now, after what is being written.
+        """Save a state now. What is still being written is older, and does not replace it.
 
         Raises
         ------
         OSError
             If it can't be written; what was saved before is still there.
         """
-        if self._thread is not None:
-            self._thread.join()
-        self._write(to_bytes(state, quick=True))
+        try:
+            data = to_bytes(state, quick=True)
+        except MemoryError as error:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
+        self._write(data, self._number())
 
     def take_error(self) -> OSError | None:
         """What went wrong since the last question."""
         error, self._error = self._error, None
         return error
 
-    def _attempt(self, state: Any) -> None:
-        try:
-            self._write(to_bytes(state))
-        except OSError as error:
-            self._error = error
+    def _number(self) -> int:
+        self._given += 1
+        return self._given
 
-    def _write(self, data: bytes) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
+    def _attempt(self, state: Any, number: int) -> None:
+        try:
+            self._write(to_bytes(state), number)
+        except (OSError, MemoryError) as error:
+            self._error = error if isinstance(error, OSError) else OSError("out of memory")
+
+    def _write(self, data: bytes, number: int) -> None:
+        part = self.path.with_name(f".{self.path.name}.{number}.part")
         try:
             with part.open("wb") as handle:
                 handle.write(data)
                 handle.flush()
                 os.fsync(handle.fileno())
-            part.replace(self.path)
+            with self._guard:
+                if number < self._written:
+                    part.unlink()
+                    return
+                part.replace(self.path)
+                self._written = number
         except OSError:
             part.unlink(missing_ok=True)
             raise
         self.size = len(data)
+        self.saved_at = time.monotonic()
