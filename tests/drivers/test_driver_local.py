@@ -474,3 +474,17 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in left) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+
+
+def test_a_run_on_what_came_too_late_live_says_so_on_every_pick(
+    run: Runner, example: Path, tmp_path: Path
+) -> None:
+    late = example.with_name("BW.RJOB..EHZ.2009-08-24.late.mseed")
+    example.rename(late)
+    for number, given in enumerate((late, late.parent)):
+        folder = tmp_path / str(number)
+        assert run([given], out=str(folder)) == 0
+        assert all(row["run_id"].endswith("-late") for row in rows(folder))
+    obspy.read().write(str(example), format="MSEED")
+    assert run([late.parent], out=str(tmp_path / "both")) == 0
+    assert not any(row["run_id"].endswith("-late") for row in rows(tmp_path / "both"))

@@ -20,6 +20,7 @@ from ml_prediction.core.stopwatch import Stopwatch
 from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.delivery import deliver
 from ml_prediction.drivers.jobs import run_jobs, split
+from ml_prediction.drivers.live.late_archive import LATE_SUFFIX
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.drivers.report import Report, name_problems, show
 from ml_prediction.drivers.run_config import RunConfig
@@ -65,6 +66,8 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     """
     started = time.perf_counter()
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+    if all(map(_is_late, inputs)):
+        run_id += "-late"
     folder = OutputFolder(config.out, overwrite=config.overwrite)
     old_pictures = _pictures_of_earlier_run(folder.path)
     warned = WarningLog(err)
@@ -142,6 +145,13 @@ def add_up(problems: Sequence[Problem]) -> list[Problem]:
         known = found.get(key)
         found[key] = problem if known is None else replace(known, count=known.count + problem.count)
     return [found[key] for key in sorted(found)]
+
+
+def _is_late(name: str) -> bool:
+    """Whether an input is what driver_ew has put aside because it came too late."""
+    path = Path(name)
+    files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
+    return bool(files) and all(each.name.endswith(LATE_SUFFIX) for each in files)
 
 
 def _no_picks(spec: ModelSpec) -> dict[str, int]:

@@ -44,7 +44,7 @@ def test_packets_come_back_with_their_values_and_times(tmp_path: Path, kind: str
     archive = LateArchive(tmp_path / "late")
     samples = np.arange(-250, 250).astype(kind)
     assert archive.add([packet(samples)]) == 0
-    (trace,) = obspy.read(tmp_path / "late" / "UW.GNW..HHZ.2023-11-14.mseed")
+    (trace,) = obspy.read(tmp_path / "late" / "UW.GNW..HHZ.2023-11-14.late.mseed")
     np.testing.assert_array_equal(trace.data, samples)
     assert (trace.id, trace.stats.sampling_rate) == ("UW.GNW..HHZ", 100.0)
     assert trace.stats.starttime.ns == START_NS
@@ -61,11 +61,11 @@ def test_each_channel_and_day_has_a_file_that_is_appended_to(tmp_path: Path) -> 
         assert LateArchive(tmp_path).add(part) == 0
     assert LateArchive(tmp_path).add([packet(start_ns=START_NS + day)]) == 0
     assert names(tmp_path) == [
-        "CC.MBW.01.EHZ.2023-11-14.mseed",
-        "UW.GNW..HHZ.2023-11-14.mseed",
-        "UW.GNW..HHZ.2023-11-15.mseed",
+        "CC.MBW.01.EHZ.2023-11-14.late.mseed",
+        "UW.GNW..HHZ.2023-11-14.late.mseed",
+        "UW.GNW..HHZ.2023-11-15.late.mseed",
     ]
-    stream = obspy.read(tmp_path / "UW.GNW..HHZ.2023-11-14.mseed").merge()
+    stream = obspy.read(tmp_path / "UW.GNW..HHZ.2023-11-14.late.mseed").merge()
     np.testing.assert_array_equal(stream[0].data, np.repeat(np.arange(4), 500))
 
 
@@ -86,7 +86,7 @@ def test_what_has_no_form_in_miniseed_is_counted_and_costs_only_itself(
     tmp_path: Path, odd: Packet
 ) -> None:
     assert LateArchive(tmp_path).add([packet(), odd, packet()]) == 1
-    assert names(tmp_path) == ["UW.GNW..HHZ.2023-11-14.mseed"]
+    assert names(tmp_path) == ["UW.GNW..HHZ.2023-11-14.late.mseed"]
     assert len(obspy.read(tmp_path / names(tmp_path)[0])) == 2
 
 

@@ -34,7 +34,7 @@ class ClockGuard:
 
     The network's time is the median over stations of their newest packets' ends, so that neither a
     host whose clock is slow nor a station whose clock is fast does harm. Where there are enough of
-    them, only stations count that have been heard several times: codes in garbage are new each time.
+    them, only stations count that were heard several times: codes in garbage are new each time.
 
     Parameters
     ----------

@@ -55,6 +55,11 @@ class Pulse:
         return self._clock() < self._good_until
 
 
+def end_process() -> None:
+    """End this process at once, whatever its other threads are doing."""
+    os._exit(1)
+
+
 class Heart(threading.Thread):
     """Puts heartbeats into a ring, and sees to it that the process ends when it is told to.
 
@@ -75,7 +80,7 @@ class Heart(threading.Thread):
     told_to_end
         Whether Earthworm or a signal wants us to end.
     give_up
-        Ends the process at once.
+        Ends the process at once; None for the real thing.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class Heart(threading.Thread):
         seconds: float,
         pulse: Pulse,
         told_to_end: Callable[[], bool] = lambda: False,
-        give_up: Callable[[], None] = lambda: os._exit(1),
+        give_up: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name="heart", daemon=True)
         self._put = put
@@ -93,7 +98,7 @@ class Heart(threading.Thread):
         self._seconds = seconds
         self._pulse = pulse
         self._told_to_end = told_to_end
-        self._give_up = give_up
+        self._give_up = give_up or end_process
         self._told_at: float | None = None
         self._ending = threading.Event()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ml_prediction.core.intake import plain
 from ml_prediction.core.packets import Packet
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_utc
+
+LATE_SUFFIX: Final = ".late.mseed"
+"""Of the files' names: a run of driver_local on nothing else marks its picks as late."""
 
 
 class LateArchive:
@@ -47,7 +51,7 @@ class LateArchive:
                 refused += 1
                 continue
             day = to_utc(packet.start_ns).strftime("%Y-%m-%d")
-            name = f"{packet.nslc}.{day}.mseed".replace("/", "_")
+            name = f"{packet.nslc}.{day}{LATE_SUFFIX}"
             with (self.folder / name).open("ab") as handle:
                 handle.write(data)
         return refused
