@@ -255,7 +255,7 @@ def test_a_lap_is_reported_with_what_it_cost(
         assert got.lapped
         assert got.messages == [as_seen(m) for m in both.hand.messages]
         assert got.losses == ([Loss(A, missing, "lapped")] if missing else [])
-        both.put(b"", sequence=77)
+        both.put(b"", sequence=(lost + 50) % 256)  # the next one would be lost + 1
         after = both.drain(most)
         assert not after.lapped
         assert [loss.reason for loss in after.losses] == ["gap"]
