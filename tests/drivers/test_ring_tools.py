@@ -322,9 +322,9 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         {"duplicate": 2},
     ],
 )
-def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"--{next(iter(wrong))}"):
-        PlayOptions(**wrong)  # type: ignore[arg-type]
+        PlayOptions(**wrong)
 
 
 def test_sniffed_lines_say_what_each_message_is(ring: MakeRing) -> None:

@@ -19,7 +19,7 @@ from ml_prediction.earthworm import ring as ring_module
 from ml_prediction.earthworm.layout import LAYOUT_32, LAYOUT_64, layout_of
 from ml_prediction.earthworm.logo import EVERYTHING, Logo
 from ml_prediction.earthworm.reader import RingReader
-from ml_prediction.earthworm.ring import Ring, RingBusy, RingError, RingName
+from ml_prediction.earthworm.ring import Ring, RingBusyError, RingError, RingName
 from ml_prediction.errors import MLPredictionError
 
 PROPERTY = settings(  # every example makes and destroys its own ring
@@ -269,7 +269,7 @@ def test_a_lock_that_nobody_gives_back_costs_a_bounded_wait(
     ring = Ring(named(kept))
     kept.set_lock_value(0)
     begun = time.monotonic()
-    with pytest.raises(RingBusy, match=rf"KEPT_RING \(key {kept.key}\).* lock in 0.2 s"):
+    with pytest.raises(RingBusyError, match=rf"KEPT_RING \(key {kept.key}\).* lock in 0.2 s"):
         ring.put(LOGO, b"")
     assert 0.19 < time.monotonic() - begun < MARGIN
     assert ring.keyin == 0
@@ -283,7 +283,7 @@ def test_a_caller_may_wait_more_briefly(kept: KeptRing) -> None:
     kept.set_lock_value(0)
     for wait in (0.0, 0.02):
         begun = time.monotonic()
-        with pytest.raises(RingBusy, match=rf"lock in {wait:g} s"):
+        with pytest.raises(RingBusyError, match=rf"lock in {wait:g} s"):
             ring.put(LOGO, b"", wait)
         assert wait <= time.monotonic() - begun < 1.0
     kept.set_lock_value(1)
@@ -307,7 +307,7 @@ def test_signals_do_not_prolong_the_wait(kept: KeptRing, monkeypatch: pytest.Mon
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        with pytest.raises(RingBusy):
+        with pytest.raises(RingBusyError):
             ring.put(LOGO, b"")
     finally:
         over.set()
@@ -331,7 +331,7 @@ def test_nothing_is_put_into_a_destroyed_ring(kept: KeptRing) -> None:
     kept.destroy()
     with pytest.raises(RingError, match=rf"KEPT_RING \(key {kept.key}\) was destroyed") as caught:
         ring.put(LOGO, b"")
-    assert not isinstance(caught.value, RingBusy)
+    assert not isinstance(caught.value, RingBusyError)
     ring.close()
 
 

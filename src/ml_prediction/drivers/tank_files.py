@@ -22,6 +22,7 @@ from ml_prediction.earthworm.messages import (
 from ml_prediction.earthworm.messages.tracebuf import HEADER_BYTES, LARGEST_BYTES
 from ml_prediction.earthworm.tank import decode_packet, head_of, is_tank, is_tracebuf2, read_tank
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.sinks.probabilities import LONGEST_CODES
 from ml_prediction.sources import foreign
 from ml_prediction.sources.decoding import decode
 from ml_prediction.sources.miniseed import index, starts_with_record
@@ -40,7 +41,6 @@ OPEN_RUNS: Final = 4
 
 RECORD_BYTES: Final = 4096
 
-_CODES: Final = (2, 5, 2, 3)  # letters of network, station, location, channel in miniSEED 2
 _STEIM2: Final = 1 << 29  # differences of Steim 2 have 30 bits
 _INT32: Final = np.iinfo(np.int32)
 _INTEGERS: Final = ("int16", "int32")
@@ -272,7 +272,7 @@ def _miniseed(source: Path, warn: Warn) -> Iterator[bytes]:
     repeated = 0
     for nslc in sorted(channels):
         packets = channels.pop(nslc)
-        if any(len(code) > most for code, most in zip(nslc, _CODES, strict=True)):
+        if any(len(code) > most for code, most in zip(nslc, LONGEST_CODES, strict=True)):
             warn(f"{source}: {nslc} is left out: miniSEED's codes have at most 2, 5, 2, 3 letters.")
             continue
         once = _once(packets)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from ml_prediction.core.assembly import OneComponent
 from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.ring import RingName
 from ml_prediction.earthworm.syntax import Line, read_lines
@@ -21,7 +23,6 @@ from ml_prediction.util.codes import NSLC
 from ml_prediction.util.frozen import FrozenMap
 
 PickFormat = Literal["PICK_SCNL", "PICK2K"]
-OneComponent = Literal["zero", "clone", "skip"]
 Stacking = Literal["max", "mean"]
 
 
@@ -104,8 +105,6 @@ class _Reader:
 
     tables: Tables
     params: Path
-    installation: str
-    lines: dict[str, list[Line]]
 
 
 def read_config(
@@ -142,8 +141,7 @@ def read_config(
     missing = [keyword for keyword in _NEEDED if keyword not in lines]
     if missing:
         raise ConfigurationError(f"{path}: {', '.join(missing)} is missing.")
-    installation = environment.get("EW_INSTALLATION", "INST_WILDCARD")
-    reader = _Reader(tables, params, installation, lines)
+    reader = _Reader(tables, params)
     values: dict[str, Any] = {}
     for keyword, given in lines.items():
         parsed = KEYWORDS[keyword](given, reader)
@@ -313,18 +311,13 @@ def _metrics(lines: list[Line], reader: _Reader) -> dict[str, Any]:
     return {**port, "metrics_address": line.value(1)} if len(line.values) > 1 else port
 
 
-class _placed:  # noqa: N801
-    """Says where in the file an error of the tables comes from."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ConfigurationError):
-            raise ConfigurationError(f"{self._line.place}: {error}") from error
+@contextmanager
+def _placed(line: Line) -> Iterator[None]:
+    """Say where in the file an error of the tables comes from."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{line.place}: {error}") from error
 
 
 KEYWORDS: Final[Mapping[str, Parser]] = {

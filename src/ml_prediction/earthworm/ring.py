@@ -25,7 +25,7 @@ class RingError(MLPredictionError):
     """A ring is not there, not usable, or was destroyed; the message names it and its key."""
 
 
-class RingBusy(RingError):  # noqa: N818
+class RingBusyError(RingError):
     """Nobody let go of a ring's lock in time; the ring itself is there."""
 
 
@@ -178,7 +178,7 @@ class Ring:
 
         Raises
         ------
-        RingBusy
+        RingBusyError
             If a writer does not let go of the ring; nothing was put.
         RingError
             If the message is longer than the ring, or the ring is destroyed or broken.
@@ -209,7 +209,7 @@ class Ring:
         except OSError as error:
             raise RingError(f"Ring {self.name} was destroyed ({error.strerror}).") from error
         if not taken:
-            raise RingBusy(
+            raise RingBusyError(
                 f"Ring {self.name}: no writer let go of its lock in {wait:g} s; a program "
                 "may have been killed while it was writing. Restart Earthworm if it stays so."
             )

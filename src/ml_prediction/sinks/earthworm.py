@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -37,8 +37,10 @@ _INSTEAD: Final[dict[str, dict[str, str]]] = {
     "Z": {"N": "Z", "E": "Z", "1": "Z3", "2": "Z1"},
 }
 """For each SComponent: components that may stand for the one that S was put on, the north one.
-Where
-the components are 1, 2 and 3, the vertical may be 1: then the north one is 2."""
+Where the components are 1, 2 and 3, the vertical may be 1: then the north one is 2."""
+
+Form = TypeVar("Form", PickScnl, Pick2k)
+
 _MOTIONS: Final = {"up": "U", "down": "D"}
 
 
@@ -82,29 +84,33 @@ def pick_messages(
     MessageError
         If a code does not fit into a message, or the time is out of range.
     """
-    nslc = NSLC(pick.network, pick.station, pick.location, _channel(pick, style, channels))
-    amplitude = 0 if math.isnan(pick.amplitude) else round(abs(pick.amplitude))
+    channel = _channel(pick, style, channels)
     result = []
     for name, logo in style.logos.items():
-        motion = _MOTIONS.get(pick.polarity, "?") if pick.phase == "P" else "?"
-        common = {
-            "type": logo.type,
-            "module": logo.module,
-            "installation": logo.installation,
-            "sequence": sequence,
-            "nslc": nslc,
-            "first_motion": motion,
-            "weight": pick.quality,
-            "time_ns": to_ns(pick.time),
-            "amplitudes": (amplitude, 0, 0),
-        }
         if name == "PICK_SCNL":
+            scnl = _filled(PickScnl, logo, pick, sequence, channel)
             phase = pick.phase if style.phase_token else None
-            payload = encode_pick_scnl(PickScnl(**common, phase=phase))  # type: ignore[arg-type]
+            payload = encode_pick_scnl(replace(scnl, phase=phase))
         else:
-            payload = encode_pick2k(Pick2k(**common))  # type: ignore[arg-type]
+            payload = encode_pick2k(_filled(Pick2k, logo, pick, sequence, channel))
         result.append((logo, payload))
     return result
+
+
+def _filled(kind: type[Form], logo: Logo, pick: Pick, sequence: int, channel: str) -> Form:
+    """What both forms of a pick say."""
+    amplitude = 0 if math.isnan(pick.amplitude) else round(abs(pick.amplitude))
+    return kind(
+        type=logo.type,
+        module=logo.module,
+        installation=logo.installation,
+        sequence=sequence,
+        nslc=NSLC(pick.network, pick.station, pick.location, channel),
+        first_motion=_MOTIONS.get(pick.polarity, "?") if pick.phase == "P" else "?",
+        weight=pick.quality,
+        time_ns=to_ns(pick.time),
+        amplitudes=(amplitude, 0, 0),
+    )
 
 
 def _channel(pick: Pick, style: PickStyle, channels: Iterable[str]) -> str:

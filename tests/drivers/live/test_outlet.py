@@ -14,7 +14,7 @@ from ml_prediction.drivers.live.outlet import Outlet
 from ml_prediction.earthworm import ring as ring_module
 from ml_prediction.earthworm.logo import EVERYTHING, Logo
 from ml_prediction.earthworm.reader import RingReader
-from ml_prediction.earthworm.ring import Ring, RingBusy, RingError, RingName
+from ml_prediction.earthworm.ring import Ring, RingBusyError, RingError, RingName
 
 LOGO = Logo(8, 117, 141)
 
@@ -83,10 +83,10 @@ def test_a_lock_that_nobody_lets_go_of_is_waited_for_once_in_a_while(
     kept, name = new_ring()
     outlet = Outlet(name)
     kept.set_lock_value(0)
-    with pytest.raises(RingBusy):
+    with pytest.raises(RingBusyError):
         outlet.put(LOGO, b"one")
     kept.set_lock_value(1)
-    with pytest.raises(RingBusy, match="a moment ago"):
+    with pytest.raises(RingBusyError, match="a moment ago"):
         outlet.put(LOGO, b"one")
     monkeypatch.setattr(outlet, "_not_before", 0.0)
     outlet.put(LOGO, b"one")
@@ -129,12 +129,12 @@ def test_patience_with_other_writers_may_be_short_and_be_changed(new_ring: MakeR
     outlet = Outlet(name, 0.02)
     kept.set_lock_value(0)
     begin = time.monotonic()
-    with pytest.raises(RingBusy, match=r"lock in 0\.02 s"):
+    with pytest.raises(RingBusyError, match=r"lock in 0\.02 s"):
         outlet.put(LOGO, b"one")
     assert 0.019 < time.monotonic() - begin < 1.0
     outlet._not_before = 0.0
     outlet.patience = 0.01
-    with pytest.raises(RingBusy, match=r"lock in 0\.01 s"):
+    with pytest.raises(RingBusyError, match=r"lock in 0\.01 s"):
         outlet.put(LOGO, b"one")
     kept.set_lock_value(1)
     outlet._not_before = 0.0

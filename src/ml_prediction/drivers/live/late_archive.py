@@ -11,6 +11,7 @@ import numpy as np
 
 from ml_prediction.core.intake import plain
 from ml_prediction.core.packets import Packet
+from ml_prediction.sinks.probabilities import LONGEST_CODES
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_utc
 
@@ -59,7 +60,7 @@ class LateArchive:
 
 def _fits(nslc: NSLC) -> bool:
     """Whether miniSEED has room for the codes; it would cut them."""
-    return all(len(code) <= most for code, most in zip(nslc, (2, 5, 2, 3), strict=True))
+    return all(len(code) <= most for code, most in zip(nslc, LONGEST_CODES, strict=True))
 
 
 def _records(packet: Packet) -> bytes | None:

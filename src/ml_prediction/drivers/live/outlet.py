@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from ml_prediction.earthworm.logo import Logo
-from ml_prediction.earthworm.ring import Ring, RingBusy, RingError, RingName
+from ml_prediction.earthworm.ring import Ring, RingBusyError, RingError, RingName
 
 CHECK_SECONDS: Final = 1.0
 """How often it is looked whether a ring is still the one that its key stands for."""
@@ -58,10 +58,10 @@ class Outlet:
             If it can't be put now.
         """
         if time.monotonic() < self._not_before:
-            raise RingBusy(f"Ring {self.name} was locked a moment ago.")
+            raise RingBusyError(f"Ring {self.name} was locked a moment ago.")
         try:
             self._attached().put(logo, payload, self.patience)
-        except RingBusy:
+        except RingBusyError:
             self._not_before = time.monotonic() + LOCKED_SECONDS
             raise
         except RingError:
