@@ -98,10 +98,10 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident_mib(pid: int) -> int:
-    """Memory of a process in MiB."""
+def memory_mib(pid: int, what: str = "VmRSS") -> int:
+    """Memory of a process in MiB: now, or the most so far (`VmHWM`)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) // 1024
 
 
 def started(system: LiveSystem) -> subprocess.Popen[str]:
@@ -141,20 +141,24 @@ def load(arguments: argparse.Namespace, system: LiveSystem) -> None:
             time.sleep(min(wait, 0.02))
         lag = max(lag, time.time() - due)
         system.put([payload])
-        if count % 1000 == 0 and time.monotonic() - looked > 20:
+        if count % 50 == 0 and time.monotonic() - looked > 1:
             looked = time.monotonic()
-            memory.append(resident_mib(process.pid))
+            memory.append(memory_mib(process.pid))
     until = time.time() + 5
     while time.time() < until:
         look()
         time.sleep(0.02)
     cores = (processor_seconds(process.pid) - used) / (time.monotonic() - since)
     status = json.loads((system.params / "status.json").read_text())
+    peak = memory_mib(process.pid, "VmHWM")
     stopped = system.stop()
     told = ", ".join([arguments.model, *arguments.settings])
     print(f"{told}: {arguments.stations} stations, {seconds} s at {speed:g} times real time")
-    print(f"  {cores:.2f} cores, memory {memory} MiB, stopped in {stopped:.2f} s, ", end="")
-    print(f"player at most {lag:.2f} s behind")
+    print(f"  {cores:.2f} cores, stopped in {stopped:.2f} s, player at most {lag:.2f} s behind")
+    print("  memory in MiB by sixths of the time, least, median, most:", end="")
+    for part in np.array_split(np.array(memory), 6):
+        print(f" {part.min()} {np.median(part):.0f} {part.max()},", end="")
+    print(f" at any moment at most {peak}")
     print(f"  {len(seen)} picks; {status['windows']} windows; dropped {status['dropped']}")
     print(f"  errors {status['errors']}, late samples {status['late_samples']}")
     print(f"  by its own account: {status['latency_s']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from hypothesis import strategies as st
 
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.prediction import Output, Predictor
+from ml_prediction.core.state import gather, write
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.window_queue import OVERLOAD, WindowQueue
 from ml_prediction.core.windows import Skipped, Window, everywhere
@@ -411,10 +413,9 @@ def test_overload_costs_the_oldest_windows_only_and_later_picks_are_as_ever(queu
     seed=st.integers(0, 2**32),
     works=st.lists(st.integers(0, 2), min_size=1, max_size=9),
     cuts=st.lists(st.integers(0, 60), max_size=4),
-    packed=st.booleans(),
 )
 def test_a_state_in_the_midst_of_work_loses_nothing(
-    seed: int, works: list[int], cuts: list[int], packed: bool
+    seed: int, works: list[int], cuts: list[int]
 ) -> None:
     pushes = two_stations(seed)
     whole = run(fake_model(), pushes)
@@ -426,10 +427,7 @@ def test_a_state_in_the_midst_of_work_loses_nothing(
             outcome.add(pipeline.work())
         if number in cuts:
             other = Pipeline(slow_model(), **options)
-            if packed:
-                other.restore(pipeline.snapshot())
-            else:
-                other.restore_state(pipeline.state())
+            other.restore(pipeline.snapshot())
             assert other.waiting == pipeline.waiting
             pipeline = other
     outcome.add(pipeline.flush())
@@ -447,7 +445,7 @@ def test_a_state_taken_under_overload_keeps_what_waits_and_what_was_dropped() ->
     for push in pushes[20:30]:
         outcome.add(pipeline.push(push))
     other = Pipeline(slow_model(), **options)
-    other.restore_state(pipeline.state())
+    other.restore(pipeline.snapshot())
     assert other.waiting == pipeline.waiting
     assert not other.summary.skipped
     rest, again = Outcome(), Outcome()
@@ -464,15 +462,16 @@ def test_a_state_taken_under_overload_keeps_what_waits_and_what_was_dropped() ->
     assert_same(rest, again)
 
 
-def test_a_state_does_not_see_what_comes_after_it() -> None:
+def test_a_gathered_state_does_not_see_what_comes_after_it() -> None:
     pushes = in_time_order(three_components(np.random.default_rng(10), 40.0), 1.0)
-    pipeline, other = (Pipeline(fake_model(), queue=LOTS) for _ in range(2))
+    pipeline = Pipeline(fake_model(), queue=LOTS)
     for push in pushes[:20]:
         pipeline.push(push)
-    packed, state = pipeline.snapshot(), pipeline.state()
+    expected, state = pipeline.snapshot(), gather(pipeline.state())
     for push in pushes[20:]:
         pipeline.push(push)
         pipeline.work()
     pipeline.flush()
-    other.restore_state(state)
-    assert other.snapshot() == packed
+    found = io.BytesIO()
+    write(state, found)
+    assert found.getvalue() == expected

@@ -8,10 +8,12 @@ array is its type and shape.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import zlib
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 
@@ -21,23 +23,25 @@ _ARRAY: Final = "__array__"
 _MAGIC: Final = b"ml_prediction snapshot 2\n"
 _BODY: Final = len(_MAGIC) + hashlib.sha256().digest_size
 _LENGTH: Final = 8  # bytes of the text's length
+_BLOCK: Final = 1 << 20  # bytes packed at once; other threads may run meanwhile
 _FAST: Final = 1  # of zlib's levels: the next ones take twice as long for a tenth less
 
 
-def copied(state: Any) -> Any:
-    """The same values with arrays of their own, which nobody changes while they are packed."""
-    if isinstance(state, np.ndarray):
-        return state.copy()
-    if isinstance(state, dict):
-        return {key: copied(item) for key, item in state.items()}
-    if isinstance(state, list | tuple):
-        return [copied(item) for item in state]
-    return state
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A state that nobody changes any more: values with marks for arrays, and the arrays' bytes."""
+
+    values: Any
+    arrays: bytearray
 
 
-def to_bytes(state: Any, *, quick: bool = False) -> bytes:
-    """Pack nested dicts, lists, numbers, strings and arrays; `quick` does not compress them."""
-    arrays: list[np.ndarray[Any, Any]] = []
+def gather(state: Any) -> Gathered:
+    """Take nested dicts, lists, numbers, strings and arrays; the arrays are copied.
+
+    They are copied into one place: thousands of small copies, made and given back again and again,
+    leave holes in the memory of a process that runs for months.
+    """
+    arrays = bytearray()
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -45,7 +49,7 @@ def to_bytes(state: Any, *, quick: bool = False) -> bytes:
                 raise InternalError(
                     "A snapshot may not hold Python objects: they would be pickled."
                 )
-            arrays.append(value)
+            arrays.extend(value.tobytes())
             return {_ARRAY: [value.dtype.str, *value.shape]}
         if isinstance(value, np.generic):
             return value.item()
@@ -55,12 +59,40 @@ def to_bytes(state: Any, *, quick: bool = False) -> bytes:
             return [plain(item) for item in value]
         return value
 
-    text = json.dumps(plain(state)).encode()
-    parts = [len(text).to_bytes(_LENGTH, "little"), text, *(array.tobytes() for array in arrays)]
-    body = zlib.compress(
-        b"".join(parts), 0 if quick else _FAST
-    )  # at once: other threads may run meanwhile
-    return _MAGIC + hashlib.sha256(body).digest() + body
+    return Gathered(plain(state), arrays)
+
+
+def write(state: Gathered, handle: BinaryIO, *, quick: bool = False) -> int:
+    """Pack into a file that is at its beginning and can be sought; `quick` does not compress.
+
+    Returns
+    -------
+    int
+        Bytes written.
+    """
+    handle.write(bytes(_BODY))  # becomes true when all the rest is there
+    text = json.dumps(state.values).encode()
+    packer, digest = zlib.compressobj(0 if quick else _FAST), hashlib.sha256()
+    size, view = len(text).to_bytes(_LENGTH, "little"), memoryview(state.arrays)
+    blocks = [view[at : at + _BLOCK] for at in range(0, len(view), _BLOCK)]
+    for block in [memoryview(size), memoryview(text), *blocks]:
+        part = packer.compress(block)
+        digest.update(part)
+        handle.write(part)
+    part = packer.flush()
+    digest.update(part)
+    handle.write(part)
+    written = handle.tell()
+    handle.seek(0)
+    handle.write(_MAGIC + digest.digest())
+    return written
+
+
+def to_bytes(state: Any) -> bytes:
+    """Pack nested dicts, lists, numbers, strings and arrays."""
+    handle = io.BytesIO()
+    write(gather(state), handle)
+    return handle.getvalue()
 
 
 def from_bytes(data: bytes) -> Any:

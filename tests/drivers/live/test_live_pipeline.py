@@ -262,7 +262,7 @@ def test_what_is_shed_is_the_oldest_and_is_counted() -> None:
     assert pipeline.waiting == 6
     assert pipeline.summary.skipped[f"windows: {OVERLOAD}"] == before - 6
     other = Pipeline(model_of(Frail()), queue=LOTS)
-    other.restore_state(pipeline.state())
+    other.restore(pipeline.snapshot())
     assert other.waiting == 6
     for each, found in ((pipeline, outcome), (other, Outcome())):
         worked(each, found)
@@ -366,9 +366,9 @@ def test_a_tail_that_was_told_and_still_waits_is_not_lost(what: str) -> None:
     in_silence(140.0, direct, whole)
     in_silence(140.0, queued, parts)
     if what == "a restart":
-        state = queued.state()
+        state = queued.snapshot()
         queued = Pipeline(model_of(Frail()), queue=LOTS)
-        queued.restore_state(state)
+        queued.restore(state)
     else:
         parts.add(queued.push(pushes[3]))
     worked(queued, parts)

@@ -7,14 +7,14 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 from core.packetise import fake_model, in_time_order, three_components
 
 from ml_prediction.core.pipeline import Pipeline
-from ml_prediction.core.state import to_bytes
+from ml_prediction.core.state import Gathered, to_bytes, write
 from ml_prediction.drivers.live import snapshots as module
 from ml_prediction.drivers.live.snapshots import SnapshotFile
 from ml_prediction.errors import DataError
@@ -111,19 +111,19 @@ def test_a_damaged_file_is_a_data_error(file: SnapshotFile) -> None:
 
 def held_up(patch: pytest.MonkeyPatch, where: str) -> threading.Event:
     """What is written in the background waits there until this is set."""
-    go, pack, sync = threading.Event(), to_bytes, os.fsync
+    go, pack, sync = threading.Event(), write, os.fsync
 
-    def slowly(value: Any, *, quick: bool = False) -> bytes:
+    def slowly(value: Gathered, handle: BinaryIO, *, quick: bool = False) -> int:
         if not quick and where == "packing":
             assert go.wait(10)
-        return pack(value, quick=quick)
+        return pack(value, handle, quick=quick)
 
     def slow_sync(descriptor: int) -> None:
         if threading.current_thread().name == "snapshot" and where == "writing":
             assert go.wait(10)
         sync(descriptor)
 
-    patch.setattr(module, "to_bytes", slowly)
+    patch.setattr(module, "write", slowly)
     patch.setattr(os, "fsync", slow_sync)
     return go
 
@@ -175,12 +175,12 @@ def test_an_older_state_counts_where_the_newer_one_could_not_be_written(
 def test_want_of_memory_is_told_and_leaves_the_state_before(
     file: SnapshotFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(value: Any, *, quick: bool = False) -> bytes:
+    def refuse(*args: Any, **options: Any) -> int:
         raise MemoryError
 
     file.save(state(3))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "to_bytes", refuse)
+        patch.setattr(module, "write", refuse)
         file.start(state(4))
         finished(file)
     assert "memory" in str(file.take_error())
@@ -208,13 +208,7 @@ def test_it_is_known_when_a_state_was_complete(
 def test_a_state_that_is_being_written_does_not_see_what_comes_later(
     file: SnapshotFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, pack = threading.Event(), to_bytes
-
-    def slowly(value: Any, *, quick: bool = False) -> bytes:
-        assert go.wait(10)
-        return pack(value, quick=quick)
-
-    monkeypatch.setattr(module, "to_bytes", slowly)
+    go = held_up(monkeypatch, "packing")
     pushes = in_time_order(three_components(np.random.default_rng(1), 40.0), 1.0)
     pipeline = Pipeline(fake_model(), queue=100)
     for push in pushes[:25]:
@@ -224,6 +218,7 @@ def test_a_state_that_is_being_written_does_not_see_what_comes_later(
         pipeline.push(push)
     expected = pipeline.snapshot()
     file.start(pipeline.state())
+    assert file.busy
     for push in pushes[30:]:
         pipeline.push(push)
         pipeline.work()

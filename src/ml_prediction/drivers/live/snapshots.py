@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ml_prediction.core.state import from_bytes, to_bytes
+from ml_prediction.core.state import Gathered, from_bytes, gather, write
 
 
 class SnapshotFile:
@@ -63,12 +63,12 @@ class SnapshotFile:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, state: Any) -> None:
-        """Save a state while the caller goes on. Nobody may change the state's arrays.
+        """Save a state as it is now, while the caller goes on.
 
         Only if not `busy`. Errors are told by :meth:`take_error`.
         """
         self._thread = threading.Thread(
-            target=self._attempt, args=(state, self._number()), name="snapshot", daemon=True
+            target=self._attempt, args=(gather(state), self._number()), name="snapshot", daemon=True
         )
         self._thread.start()
 
@@ -81,10 +81,9 @@ class SnapshotFile:
             If it can't be written; what was saved before is still there.
         """
         try:
-            data = to_bytes(state, quick=True)
+            self._write(gather(state), self._number(), quick=True)
         except MemoryError as error:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
-        self._write(data, self._number())
 
     def take_error(self) -> OSError | None:
         """What went wrong since the last question."""
@@ -95,17 +94,17 @@ class SnapshotFile:
         self._given += 1
         return self._given
 
-    def _attempt(self, state: Any, number: int) -> None:
+    def _attempt(self, state: Gathered, number: int) -> None:
         try:
-            self._write(to_bytes(state), number)
+            self._write(state, number)
         except (OSError, MemoryError) as error:
             self._error = error if isinstance(error, OSError) else OSError("out of memory")
 
-    def _write(self, data: bytes, number: int) -> None:
+    def _write(self, state: Gathered, number: int, *, quick: bool = False) -> None:
         part = self.path.with_name(f".{self.path.name}.{number}.part")
         try:
             with part.open("wb") as handle:
-                handle.write(data)
+                size = write(state, handle, quick=quick)
                 handle.flush()
                 os.fsync(handle.fileno())
             with self._guard:
@@ -114,8 +113,8 @@ class SnapshotFile:
                     return
                 part.replace(self.path)
                 self._written = number
-        except OSError:
+        except (OSError, MemoryError):
             part.unlink(missing_ok=True)
             raise
-        self.size = len(data)
+        self.size = size
         self.saved_at = time.monotonic()
