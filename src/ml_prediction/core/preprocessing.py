@@ -186,6 +186,7 @@ class Preprocessor:
         station = self._stations.pop(instrument, None)
         for channel in station.channels.values() if station else ():
             del self._feeds[channel.nslc]
+        self._explain.forget(instrument)
 
     # -- what later stages ask ----------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ml_prediction.util.codes import NSLC
+from ml_prediction.util.codes import NSLC, Instrument
 
 _log = logging.getLogger(__name__)
 
@@ -13,10 +13,15 @@ class Once:
     """Says what is wrong with a channel, the first time it happens."""
 
     def __init__(self) -> None:
-        self._said: set[tuple[NSLC, str]] = set()
+        self._said: dict[Instrument, set[tuple[NSLC, str]]] = {}
 
     def __call__(self, nslc: NSLC, reason: str, sentence: str) -> None:
         """Log a sentence, unless this reason was given for this channel before."""
-        if (nslc, reason) not in self._said:
-            self._said.add((nslc, reason))
+        said = self._said.setdefault(nslc.instrument, set())
+        if (nslc, reason) not in said:
+            said.add((nslc, reason))
             _log.warning("%s", sentence)
+
+    def forget(self, instrument: Instrument) -> None:
+        """Forget what was said of an instrument's channels: codes in garbage are without end."""
+        self._said.pop(instrument, None)

@@ -202,6 +202,21 @@ def test_a_half_line_at_the_end_costs_only_itself(tmp_path: Path) -> None:
     assert len(read_spool(spool)[0]) == 4
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [b"\0" * 4096, b"\xff\xfe\x80", b"5", b"[]", b'{"kind": "pick"}', b'{"kind": [], "id": "x"}'],
+    ids=["zeros", "no text", "number", "list", "no id", "odd kind"],
+)
+def test_damage_in_the_midst_costs_only_itself(tmp_path: Path, damage: bytes) -> None:
+    picks, _ = results(4)
+    Archive(tmp_path).add(picks, ())
+    spool = tmp_path / DAY / SPOOL
+    lines = spool.read_bytes().splitlines(keepends=True)
+    spool.write_bytes(b"".join([*lines[:2], damage, b"\n", *lines[3:]]))
+    found = [pick.id for pick in read_spool(spool)[0]]
+    assert found == [pick.id for pick in (*picks[:2], *picks[3:])]
+
+
 def test_what_comes_after_a_half_line_is_not_lost_with_it(tmp_path: Path) -> None:
     picks, _ = results(6)
     Archive(tmp_path).add(picks[:4], ())

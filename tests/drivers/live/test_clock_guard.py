@@ -32,6 +32,16 @@ def at(seconds: float) -> int:
     return NOW * NANOSECONDS + round(seconds * NANOSECONDS)
 
 
+def test_what_was_heard_is_ahead_only_by_the_later_of_host_and_network() -> None:
+    guard = ClockGuard()
+    assert not guard.is_ahead(at(YEAR), at(0))  # nobody knows better
+    guard.part(network(0.0), at(-HOUR))
+    assert guard.is_ahead(at(61), at(-HOUR))
+    assert not guard.is_ahead(at(59), at(-HOUR))
+    assert guard.is_ahead(at(HOUR + 61), at(HOUR))
+    assert not guard.is_ahead(at(HOUR + 59), at(HOUR))
+
+
 def test_right_data_pass_in_their_order() -> None:
     packets = network(-1.0)
     assert ClockGuard().part(packets, at(0)) == (packets, [])

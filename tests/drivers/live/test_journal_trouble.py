@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -298,3 +299,50 @@ def test_adopted_picks_are_forgotten_like_others(path: Path) -> None:
         journal.adopt(number, STATION, PEAK + number * 10**9)
     found = [journal.find(STATION, "P", PEAK + number * 10**9) for number in range(10)]
     assert [None if each is None else each.number for each in found] == [None] * 7 + [7, 8, 9]
+
+
+# -- a damaged file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pick": math.inf},
+        {"pick": -1},
+        {"pick": 2**31},
+        {"peak_ns": math.inf},
+        {"messages": [[300, 117, 141, "x"]]},
+        {"messages": [[-1, 117, 141, "x"]]},
+        {"messages": [[8, 117, "x"]]},
+    ],
+    ids=str,
+)
+def test_a_damaged_line_costs_only_itself_and_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+) -> None:
+    Journal(path).add(entries(0, 1, 2))
+    lines = path.read_text().splitlines()
+    damaged = json.dumps({**json.loads(lines[-2]), **change})
+    path.write_text("\n".join([*lines[:-2], damaged, lines[-1], ""]))
+    assert list(Journal(path).unsent) == [0, 2]
+    assert f"{path}: lines that can't be read, and are left out: 1" in caplog.text
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-5", "4e18", "[]"])
+def test_a_damaged_next_number_is_not_heeded(path: Path, number: str) -> None:
+    Journal(path).add(entries(0, 1, 2))
+    with path.open("a") as handle:
+        handle.write(f'{{"next": {number}}}\n')
+    assert Journal(path).next_number == 3
+
+
+def test_a_number_that_is_there_twice_stands_for_the_later_pick(path: Path) -> None:
+    journal = Journal(path, kept=2)
+    journal.add([entry(0), entry(0, instrument="UW.LCCR..HH"), entry(1)])
+    assert journal.find(STATION, "P", entry(0).peak_ns) is None
+    found = journal.find("UW.LCCR..HH", "P", entry(0).peak_ns)
+    assert found is not None
+    assert found.number == 0
+    journal.add([entry(2)])
+    assert journal.find(STATION, "P", entry(0).peak_ns) is None
+    assert journal.find("UW.LCCR..HH", "P", entry(0).peak_ns) is None

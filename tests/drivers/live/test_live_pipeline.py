@@ -32,7 +32,7 @@ from ml_prediction.core.window_queue import OVERLOAD
 from ml_prediction.core.windows import Skipped, Window, everywhere
 from ml_prediction.models import Model
 from ml_prediction.models.engine import Ticket
-from ml_prediction.util.codes import Instrument
+from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import NANOSECONDS, to_utc
 
 Floats32 = npt.NDArray[np.float32]
@@ -431,10 +431,12 @@ def test_nothing_is_left_of_what_was_forgotten(options: dict[str, Any]) -> None:
     pipeline.forget(WHO)
     assert pipeline.snapshot() == alone.snapshot()
     assert len(pipeline.snapshot()) < 0.6 * len(both)
-    for lane in pipeline._lanes:
-        assert len(lane.preprocessor._stations) == 1
-        assert len(lane.preprocessor._feeds) == 3
-        assert lane.extractor._held == sum(len(t.held) for t in lane.extractor._tracks.values())
+    for family in pipeline._families:
+        assert len(family.preprocessor._stations) == 1
+        assert len(family.preprocessor._feeds) == 3
+    for finder in pipeline._finders:
+        tracks = finder.extractor._tracks.values()
+        assert finder.extractor._held == sum(len(track.held) for track in tracks)
     pipeline.forget(OTHER)
     assert pipeline.snapshot() == Pipeline(model_of(Frail()), queue=LOTS, **options).snapshot()
     pipeline.forget(WHO)  # nobody knows it any more
@@ -453,6 +455,18 @@ def test_many_that_come_and_go_leave_nothing() -> None:
         pipeline.forget(instrument)
     assert len(pipeline.snapshot()) == empty
     assert not pipeline._ended
+
+
+def test_channels_that_were_refused_are_forgotten_too(caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = Pipeline(model_of(Frail()), queue=LOTS)
+    samples = np.zeros(100, np.int32)
+    for number in range(30):
+        refused = NSLC("XX", f"X{number}", "", "HHQ")
+        for _ in range(2):
+            pipeline.push([Packet(refused, START_NS, 100.0, samples)])
+        pipeline.forget(refused.instrument)
+    assert len(caplog.records) == 30
+    assert not pipeline._families[0].preprocessor._explain._said
 
 
 def test_windows_of_a_forgotten_instrument_that_still_wait_harm_nobody() -> None:

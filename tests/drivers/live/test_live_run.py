@@ -7,15 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from live_system import HEARTBEAT, LiveSystem, live_system, packetise
+from live_system import ERROR, HEARTBEAT, TRACEBUF2, LiveSystem, live_system, packetise
 
 from ml_prediction.drivers.live import heart, setup
+from ml_prediction.drivers.live.alarms import Alarm
 from ml_prediction.drivers.live.ew_log import EarthwormLog
+from ml_prediction.drivers.live.inlet import Delivery
+from ml_prediction.drivers.live.live_run import LiveRun
 from ml_prediction.drivers.live.setup import Surroundings, run_live
+from ml_prediction.drivers.live.snapshots import SnapshotFile
 from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.messages import decode_error
 from ml_prediction.earthworm.tables import read_tables
@@ -106,6 +111,30 @@ def feed(system: LiveSystem, seconds: int = 300) -> None:
         system.put(payload for _, payload in packetise(nslc, 1.6e9, 100.0, samples, 10.0))
 
 
+def short(station: str, start: float) -> list[bytes]:
+    nslc = NSLC("UW", station, "", "HHZ")
+    return [b for _, b in packetise(nslc, start, 100.0, np.arange(500, dtype=np.int32))]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_station_whose_clock_was_ahead_before_any_other_was_heard_is_used_once_it_is_mended(
+    system: LiveSystem, engine: Moody, restarted: bool
+) -> None:
+    system.configure("SnapshotInt 1")
+    running = Running(system)
+    system.put(short("GNW", time.time() + 3e7))
+    wait_for(lambda: running.around.latest.get("packets") == 5, "packets")
+    if restarted:
+        running.end()
+        running = Running(system)
+    for station in ("LCCR", "RER", "STAR", "GNW"):
+        system.put(short(station, time.time() - 10))
+    wait_for(lambda: running.around.latest.get("stations") == 4, "stations")
+    running.end()
+    assert running.around.latest["late_samples"] == 0
+    assert running.around.latest["errors"]["6"] == 1
+
+
 def test_a_stalled_engine_stops_the_heartbeats_and_does_not_keep_the_process(
     system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +175,109 @@ def test_an_engine_that_always_fails_is_told_and_ends_the_process(
     assert 7 in {error.number for error in errors}
 
 
+def test_a_log_that_cannot_be_written_is_told(system: LiveSystem, engine: Moody) -> None:
+    running = Running(system)
+    running.around.log.lost = 3
+    wait_for(lambda: running.around.latest, "status")
+    running.end()
+    assert running.around.latest["errors"]["4"] == 3
+
+
+# -- everything that gets lost is counted and told --------------------------------------------
+
+
+def status_of(running: Running, true: Callable[[dict[str, Any]], object], what: str) -> Any:
+    """The first status of which something is true."""
+    wait_for(lambda: running.around.latest and true(running.around.latest), what)
+    return running.around.latest
+
+
+def test_packets_from_the_future_are_counted_and_told(system: LiveSystem, engine: Moody) -> None:
+    system.configure("SnapshotInt 1")
+    samples = np.zeros(500, np.int32)
+    for station, start in (("GNW", time.time() - 10), ("LCCR", time.time() + 3e7)):
+        nslc = NSLC("UW", station, "", "HHZ")
+        system.put(payload for _, payload in packetise(nslc, start, 100.0, samples))
+    running = Running(system)
+    status = status_of(running, lambda s: s["errors"]["6"], "error")
+    running.end()
+    assert status["dropped"]["packets: future"] == status["errors"]["6"] == 5
+    assert status["packets"] == 5
+
+
+def test_numbers_that_are_left_out_are_counted_and_told(system: LiveSystem, engine: Moody) -> None:
+    feed(system, 10)
+    system.wave._sequences[TRACEBUF2] += 5
+    feed(system, 20)
+    running = Running(system)
+    status = status_of(running, lambda s: s["errors"]["1"], "error")
+    running.end()
+    assert status["dropped"]["messages: gap"] == 5
+
+
+def test_a_ring_that_was_overwritten_meanwhile_is_told(system: LiveSystem, engine: Moody) -> None:
+    feed(system, 10)
+    running = Running(system)
+    status_of(running, lambda s: s["packets"], "packets")
+    running.end()
+    feed(system, 4000)
+    running = Running(system)
+    status = status_of(running, lambda s: s["packets"] > 100, "packets")
+    running.end()
+    assert status["errors"]["0"] == 1
+
+
+def test_windows_that_the_engine_has_no_time_for_are_counted_and_told(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_prediction.drivers.live.live_run.RAW_BYTES", -1)
+    system.configure("StationFile stations\nQueueWindows 1")
+    feed(system, 3000)
+    running = Running(system)
+    status = status_of(running, lambda s: s["errors"]["2"], "error")
+    running.end()
+    assert status["dropped"]["windows: overload"] == status["errors"]["2"]
+
+
+def test_messages_that_nobody_takes_are_counted_and_told(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_prediction.drivers.live.inlet.MOST_BYTES", 400_000)
+    pushed = LiveRun._push
+
+    def slow(run: LiveRun, delivery: Delivery) -> None:
+        engine.open.wait(PATIENCE)
+        pushed(run, delivery)
+
+    monkeypatch.setattr(LiveRun, "_push", slow)
+    running = Running(system)
+    status_of(running, lambda s: True, "status")
+    engine.open.clear()
+    feed(system, 3000)
+    wait_for(lambda: system.wave.keyin, "messages")
+    time.sleep(0.5)
+    engine.open.set()
+    status = status_of(running, lambda s: s["errors"]["2"], "error")
+    running.end()
+    assert status["dropped"]["messages: overload"] == status["errors"]["2"] > 100
+
+
+def test_what_was_silent_for_long_is_forgotten(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "_tail_seconds", lambda *a: 0.0)
+    monkeypatch.setattr("ml_prediction.drivers.live.silence.FORGET_SECONDS", 1.0)
+    monkeypatch.setattr("ml_prediction.drivers.live.clock_guard.FORGET_SECONDS", 3.0)
+    system.configure("StationFile stations\nSilenceTimeout 1")
+    feed(system, 10)
+    running = Running(system)
+    status_of(running, lambda s: s["stations"] == 1, "station")
+    status_of(running, lambda s: s["stations"] == 0, "end of the station")
+    running.end()
+    state = SnapshotFile(system.data / "state").load()
+    assert state["channels"] == state["silence"] == []
+
+
 def test_an_engine_that_failed_once_goes_on(system: LiveSystem, engine: Moody) -> None:
     running = Running(system)
     wait_for(lambda: running.around.latest, "main loop")
@@ -157,3 +289,26 @@ def test_an_engine_that_failed_once_goes_on(system: LiveSystem, engine: Moody) -
     running.end()
     assert running.error is None
     assert running.around.latest["dropped"]["windows: engine failed"] > 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"place": [1]}, {"place": "?"}, {"silence": [1]}, {"silence": [["UW"]]}, {"channels": [1]}],
+    ids=str,
+)
+def test_a_state_that_only_looks_whole_is_told_and_not_used(
+    system: LiveSystem, engine: Moody, odd: dict[str, Any]
+) -> None:
+    run = Running(system)
+    wait_for(lambda: run.around.latest, "status")
+    run.end()
+    file = SnapshotFile(system.data / "state")
+    file.save({**file.load(), **odd})
+    system.messages()
+    again = Running(system)
+    wait_for(lambda: again.around.latest or again.over, "status")
+    assert not again.over
+    again.end()
+    (told,) = [decode_error(m.payload) for m in system.messages() if m.logo.type == ERROR]
+    assert told.number == Alarm.STATE
+    assert str(file.path) in told.text

@@ -151,17 +151,18 @@ def make_files(folder: Path) -> None:
 
 def read_spool(path: Path) -> tuple[list[Pick], list[Detection]]:
     """Results of a spool in order of time, each once."""
-    found: dict[str, dict[str, Any]] = {}
-    with path.open(encoding="utf-8") as handle:
+    found: dict[str, Pick | Detection] = {}
+    with path.open(encoding="utf-8", errors="replace") as handle:
         for line in handle:
             try:
                 value = json.loads(line)
-            except ValueError:  # the process was killed while it wrote
-                continue
-            found[value["id"]] = value
-    values = list(found.values())
-    picks = [_restored(Pick, value) for value in values if value["kind"] == "pick"]
-    detections = [_restored(Detection, value) for value in values if value["kind"] == "detection"]
+                is_pick = value["kind"] == "pick"
+                item = _restored(Pick, value) if is_pick else _restored(Detection, value)
+                found[value["id"]] = item
+            except (ValueError, LookupError, TypeError, AttributeError):
+                continue  # the process was killed while it wrote, or the disk has lost something
+    picks = [item for item in found.values() if isinstance(item, Pick)]
+    detections = [item for item in found.values() if isinstance(item, Detection)]
     picks.sort(key=pick_order)
     same = dict(_once(picks))
     detections = [

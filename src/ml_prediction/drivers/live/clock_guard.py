@@ -70,6 +70,14 @@ class ClockGuard:
         future = [packet for packet, end_ns in ends if end_ns > limit_ns]
         return good, future
 
+    def is_ahead(self, time_ns: int, now_ns: int) -> bool:
+        """Whether no packet could be used, now, that ends at a time."""
+        return (
+            time_ns > now_ns + AHEAD_NS
+            and bool(self._heard)
+            and time_ns > self._network_ns() + AHEAD_NS
+        )
+
     def forget(self) -> None:
         """Forget stations that have sent nothing for long."""
         limit = self._clock() - FORGET_SECONDS

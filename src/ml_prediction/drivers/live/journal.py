@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from bisect import bisect_left, insort
 from collections import defaultdict
@@ -20,6 +21,8 @@ SAME_NS: Final = seconds_to_ns(0.1)
 
 LARGEST_NUMBER: Final = 2_147_483_640
 """After it comes 0, as in Earthworm's own picker."""
+
+_log = logging.getLogger(__name__)
 
 UNKNOWN: Final = "?"
 """Phase of a pick of which only the message is known."""
@@ -175,29 +178,42 @@ class Journal:
     # -- file -----------------------------------------------------------------------------------
 
     def _note(self, entry: Entry) -> None:
+        if entry.number in self._entries:
+            self._forget(entry.number)
         self._entries[entry.number] = entry
         insort(self._peaks[entry.instrument, entry.phase], (entry.peak_ns, entry.number))
         while len(self._entries) > self._kept:
-            oldest = next(iter(self._entries.values()))
-            self.unsent.pop(oldest.number, None)
-            del self._entries[oldest.number]
-            self._peaks[oldest.instrument, oldest.phase].remove((oldest.peak_ns, oldest.number))
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, number: int) -> None:
+        self.unsent.pop(number, None)
+        entry = self._entries.pop(number)
+        peaks = self._peaks[entry.instrument, entry.phase]
+        peaks.remove((entry.peak_ns, number))
+        if not peaks:
+            del self._peaks[entry.instrument, entry.phase]
 
     def _read(self) -> None:
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return
-        for line in text.splitlines():
-            with suppress(ValueError, KeyError, TypeError):  # the last one may be cut off
+        odd = 0
+        lines = text.split("\n")
+        for number, line in enumerate(lines, 1):
+            try:
                 self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError, OverflowError):
+                odd += bool(line) and number < len(lines)  # the last one may be cut off
+        if odd:
+            _log.warning("%s: lines that can't be read, and are left out: %d", self.path, odd)
 
     def _take(self, value: dict[str, Any]) -> None:
         if "sent" in value:
             for number in value["sent"]:
                 self.unsent.pop(number, None)
         elif "next" in value:
-            self._next = int(value["next"])
+            self._next = _within(value["next"], LARGEST_NUMBER)
         else:
             entry = _unpacked(value)
             if self._entries.get(entry.number) == entry:  # written twice, after an error
@@ -274,13 +290,27 @@ def _packed(entry: Entry) -> str:
 
 def _unpacked(value: dict[str, Any]) -> Entry:
     messages = tuple(
-        (Logo(kind, module, installation), str(text).encode("latin-1"))
-        for kind, module, installation, text in value["messages"]
+        (Logo(*(_within(part, 255) for part in logo)), str(text).encode("latin-1"))
+        for *logo, text in value["messages"]
     )
     return Entry(
-        int(value["pick"]),
+        _within(value["pick"], LARGEST_NUMBER),
         str(value["instrument"]),
         str(value["phase"]),
         int(value["peak_ns"]),
         messages,
     )
+
+
+def _within(value: Any, highest: int) -> int:
+    """A number from 0 to the highest one.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError
+        If it is none.
+    """
+    number = int(value)
+    if not 0 <= number <= highest:
+        raise ValueError(f"{number} is not from 0 to {highest}")
+    return number

@@ -115,9 +115,7 @@ class LiveRun:
         """Take over what an earlier run has saved besides the pipeline's state."""
         self._place = place_of(state)
         self._silence.restore(state["silence"])
-        for codes in state["channels"]:
-            *names, channels = codes
-            self._channels[Instrument(*names)] = set(channels)
+        self._channels = channels_of(state)
 
     def run(self) -> None:
         """Work until told to end; then finish what is complete, and save the state."""
@@ -176,6 +174,7 @@ class LiveRun:
         age_ns = round((time.monotonic() - delivery.seconds) * 1e9)
         account.note_packets(packets, now_ns - age_ns)
         for packet in packets:
+            self._begin_anew_if_ahead(packet.nslc.instrument, now_ns)
             self._silence.note(packet, delivery.seconds)
             self._channels.setdefault(packet.nslc.instrument, set()).add(packet.nslc.channel)
         result = parts.pipeline.push(packets)
@@ -225,6 +224,20 @@ class LiveRun:
             len(packets),
         )
         self._keep_late(packets)
+
+    def _begin_anew_if_ahead(self, instrument: Instrument, now_ns: int) -> None:
+        """Forget data of a clock that was ahead, and was mended: all that comes would be late.
+
+        Such data get in where nobody else has been heard yet from whom it could be told.
+        """
+        newest_ns = self._silence.newest(instrument)
+        if newest_ns is None or not self._guard.is_ahead(newest_ns, now_ns):
+            return
+        self._parts.alarms.tell(
+            Alarm.CLOCK, f"{instrument} had sent data of {to_utc(newest_ns)}; it begins anew"
+        )
+        self._silence.forget(instrument)
+        self._parts.pipeline.forget(instrument)
 
     def _keep_late(self, packets: Sequence[Packet]) -> None:
         late_archive = self._parts.late_archive
@@ -375,5 +388,23 @@ def place_of(state: Any) -> Place | None:
     saved = state.get("place") if isinstance(state, dict) else None
     if saved is None:
         return None
-    identifier, changed, position = saved
+    identifier, changed, position = map(int, saved)
     return Place(Incarnation(identifier, changed), position)
+
+
+def channels_of(state: Any) -> dict[Instrument, set[str]]:
+    """Channel codes that each instrument had in the run that saved a state."""
+    return {Instrument(*names): set(channels) for *names, channels in state["channels"]}
+
+
+def check_state(state: Any) -> None:
+    """See that what a state holds besides the pipeline's can be taken over.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        If it can't, e.g. because another version has saved it.
+    """
+    place_of(state)
+    channels_of(state)
+    Silence(0.0, 0.0).restore(state["silence"])

@@ -23,7 +23,13 @@ from ml_prediction.drivers.live.heart import Heart, Pulse
 from ml_prediction.drivers.live.inlet import Inlet
 from ml_prediction.drivers.live.journal import Journal
 from ml_prediction.drivers.live.late_archive import LateArchive
-from ml_prediction.drivers.live.live_run import STATE_VERSION, LiveRun, Parts, place_of
+from ml_prediction.drivers.live.live_run import (
+    STATE_VERSION,
+    LiveRun,
+    Parts,
+    check_state,
+    place_of,
+)
 from ml_prediction.drivers.live.metrics import serve, write_status
 from ml_prediction.drivers.live.outlet import Outlet
 from ml_prediction.drivers.live.postman import Postman
@@ -324,10 +330,11 @@ def _restored(
             return pipeline, None
         if state["version"] != STATE_VERSION:
             raise DataError("it was saved by another version")
+        check_state(state)
         pipeline.restore_state(state["pipeline"])
         return pipeline, state
     except (DataError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        alarms.tell(Alarm.STATE, f"the saved state can't be used: {error}")
+        alarms.tell(Alarm.STATE, f"the saved state {snapshots.path} can't be used: {error}")
         return make(), None
 
 
@@ -432,9 +439,15 @@ def _publisher(
 ) -> Callable[[dict[str, Any]], None]:
     """What takes the newest status: for the file, and for whoever asks for metrics."""
     config = around.config
+    told = 0
 
     def publish(status: dict[str, Any]) -> None:
+        nonlocal told
         around.latest = status
+        lost = around.log.lost
+        if lost > told:  # the alarm itself may be a line that is lost
+            alarms.tell(Alarm.DISK, "the log can't be written", lost - told)
+            told = lost
         if config.status_file is not None:
             try:
                 write_status(config.status_file, status)

@@ -57,6 +57,15 @@ class Silence:
         if end_ns > last.newest_ns:
             last.newest_ns = end_ns
 
+    def newest(self, instrument: Instrument) -> int | None:
+        """Time of the newest sample of an instrument in nanoseconds."""
+        last = self._last.get(instrument)
+        return None if last is None else last.newest_ns
+
+    def forget(self, instrument: Instrument) -> None:
+        """Let an instrument begin anew."""
+        self._last.pop(instrument, None)
+
     def over(self, now: float) -> Iterator[tuple[Instrument, int]]:
         """Silent instruments, with the time in nanoseconds that they must have reached.
 
@@ -89,4 +98,4 @@ class Silence:
         """Take over a snapshot's state; silence begins anew."""
         now = time.monotonic()
         for *names, newest_ns in state:
-            self._last[Instrument(*names)] = _Last(newest_ns, now, 0.0)
+            self._last[Instrument(*names)] = _Last(int(newest_ns), now, 0.0)
