@@ -179,7 +179,10 @@ def test_a_keyword_without_value_is_refused(read: Read, keyword: str) -> None:
     for nothing in ("", "  # nothing"):
         lines = [f"{name} {value}" for name, value in NEEDED.items() if name != keyword]
         without = dict.fromkeys(NEEDED, "")
-        with pytest.raises(ConfigurationError, match=rf"line {len(lines) + 1}: {keyword} needs"):
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"line {len(lines) + 1}: {keyword} has 0 values, and needs more",
+        ):
             read(*lines, keyword + nothing, **without)
 
 

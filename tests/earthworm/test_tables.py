@@ -128,8 +128,8 @@ def test_the_kinds_do_not_conflict_with_each_other(tmp_path: Path) -> None:
         ("Message T 300", r"Message '300' is no whole number from 0 to 255"),
         ("Installation I x", r"Installation 'x' is no whole number from 0 to 255"),
         ("Ring R 2147483648", r"Ring '2147483648' is no whole number"),
-        ("Ring R", r"Ring needs 2 values, but has 1"),
-        ("Module", r"Module needs 1 value, but has 0"),
+        ("Ring R", r"Ring has 1 value, and needs more"),
+        ("Module", r"Module has 0 values, and needs more"),
         ("Ring " + "R" * 33 + " 5", r"more than 32 characters"),
     ],
 )

@@ -59,8 +59,8 @@ class Line:
         """
         if index >= len(self.values):
             raise ConfigurationError(
-                f"{self.place}: {self.keyword} needs {index + 1} value{'s' if index else ''}, "
-                f"but has {len(self.values)}."
+                f"{self.place}: {self.keyword} has {len(self.values)} "
+                f"value{'' if len(self.values) == 1 else 's'}, and needs more."
             )
         return self.values[index]
 

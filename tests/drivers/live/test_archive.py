@@ -268,6 +268,25 @@ def test_what_a_full_disk_did_not_take_is_written_later(
     assert contents(spool.parent) == written_by_sinks(tmp_path / "expected", picks, detections)
 
 
+def test_a_disk_that_is_full_for_too_long_costs_the_oldest_results_and_they_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ml_prediction.drivers.live.archive.MOST_UNWRITTEN", 5)
+    picks, _ = results(12)
+    archive = Archive(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        for pick in picks:
+            with pytest.raises(OSError, match="No space"):
+                archive.add([pick], ())
+    archive.add((), ())
+    assert archive.given_up == 7
+    assert [pick.id for pick in read_spool(tmp_path / DAY / SPOOL)[0]] == [p.id for p in picks[7:]]
+
+
 def test_files_are_made_anew_over_older_ones(tmp_path: Path) -> None:
     picks, detections = results()
     archive = Archive(tmp_path / "archive")

@@ -29,6 +29,25 @@ def full(*args: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_a_disk_that_is_full_for_long_costs_no_more_memory_than_what_is_remembered(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path, kept=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        for number in range(40):
+            with pytest.raises(OSError, match="No space"):
+                journal.add([entry(number)])
+            with pytest.raises(OSError, match="No space"):
+                journal.mark_sent([number])
+        assert len(journal._unwritten) <= 4 * 3 + 1
+    journal.flush()
+    again = Journal(path, kept=3)
+    assert [each.number for each in again.entries] == [37, 38, 39]
+    assert not again.unsent
+    assert again.next_number == 40
+
+
 def one_byte_then_full() -> Callable[[int, bytes], int]:
     write, calls = os.write, iter((True, False))
 

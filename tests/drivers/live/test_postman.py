@@ -188,6 +188,18 @@ def test_a_ring_that_is_not_there_is_told_and_the_picks_wait(desk: Desk) -> None
     assert desk.box.numbers() == [0, 1, 2]
 
 
+def test_picks_that_no_ring_took_for_too_long_are_told(desk: Desk) -> None:
+    desk.journal._kept = 4
+    desk.box.failures = [True] * 20
+    desk.send(picks(3))
+    desk.send(picks(3, 3))
+    assert desk.postman.unsent == 4
+    before = desk.alarms.counts[Alarm.RING]
+    for _ in range(2):
+        desk.postman.flush()
+        assert desk.alarms.counts[Alarm.RING] == before + 2
+
+
 def test_picks_are_noted_on_disk_before_the_ring_sees_them(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     on_disk: list[list[int]] = []

@@ -11,6 +11,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ REFRESH_SECONDS: Final = 600.0
 """From one making of a day's files to the next, if something new has come."""
 
 SPOOL: Final = "spool.jsonl"
+MOST_UNWRITTEN: Final = 50_000
+"""Results that wait for a disk with room; beyond that the oldest are given up."""
 
 _log = logging.getLogger(__name__)
 Found = TypeVar("Found", Pick, Detection)
@@ -41,6 +44,11 @@ class Archive:
     ----------
     folder
         One folder for each day goes there.
+
+    Attributes
+    ----------
+    given_up
+        Results that are lost, because the disk took none for too long.
 
     Raises
     ------
@@ -56,7 +64,8 @@ class Archive:
         self._whole: set[str] = set()
         self._due = time.monotonic() + REFRESH_SECONDS
         self._worker: subprocess.Popen[bytes] | None = None
-        self._unwritten: dict[str, list[str]] = {}
+        self._unwritten: deque[tuple[str, str]] = deque()  # day, line
+        self.given_up = 0
 
     def add(self, picks: Iterable[Pick], detections: Iterable[Detection]) -> None:
         """Append results. Those that were there before may come again.
@@ -70,12 +79,15 @@ class Archive:
             self._put("pick", pick, pick.peak_time)
         for detection in detections:
             self._put("detection", detection, detection.onset)
-        for day in list(self._unwritten):
+        while len(self._unwritten) > MOST_UNWRITTEN:
+            self._unwritten.popleft()
+            self.given_up += 1
+        for day in dict.fromkeys(day for day, _ in self._unwritten):
             (self.folder / day).mkdir(exist_ok=True)
             path = self.folder / day / SPOOL
             with path.open("ab", buffering=0) as handle:
                 size = handle.tell()
-                data = "".join(self._unwritten[day]).encode()
+                data = "".join(line for its, line in self._unwritten if its == day).encode()
                 if day not in self._whole:  # a killed process may have left half a line
                     data = (b"\n" if size else b"") + data
                 if handle.write(data) != len(data):
@@ -83,7 +95,7 @@ class Archive:
                     raise OSError(f"{path}: only a part could be written")
             self._whole.add(day)
             self._changed.add(day)
-            del self._unwritten[day]
+            self._unwritten = deque(item for item in self._unwritten if item[0] != day)
 
     def refresh(self, *, now: bool = False) -> None:
         """Have the files of the changed days made, if it is time to, by another process."""
@@ -120,7 +132,7 @@ class Archive:
             if isinstance(value := getattr(found, item.name), UTCDateTime)
         }
         line = json.dumps({"kind": kind, **found.to_dict(), **times})
-        self._unwritten.setdefault(when.strftime("%Y-%m-%d"), []).append(f"{line}\n")
+        self._unwritten.append((when.strftime("%Y-%m-%d"), f"{line}\n"))
 
 
 def _is_newer(spool: Path) -> bool:

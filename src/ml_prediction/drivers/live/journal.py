@@ -69,6 +69,8 @@ class Journal:
     ----------
     unsent
         Picks that are not marked as sent, by number.
+    given_up
+        Picks that the ring did not take until so many came after them that they were forgotten.
     trouble
         Why the file could not be written at the start, e.g. because the disk is full.
 
@@ -81,6 +83,7 @@ class Journal:
     def __init__(self, path: Path, kept: int = KEPT) -> None:
         self.path = path
         self.unsent: dict[int, Entry] = {}
+        self.given_up = 0
         self._kept = kept
         self._next = 0
         self._entries: dict[int, Entry] = {}  # in the order in which they came
@@ -183,7 +186,9 @@ class Journal:
         self._entries[entry.number] = entry
         insort(self._peaks[entry.instrument, entry.phase], (entry.peak_ns, entry.number))
         while len(self._entries) > self._kept:
-            self._forget(next(iter(self._entries)))
+            oldest = next(iter(self._entries))
+            self.given_up += oldest in self.unsent
+            self._forget(oldest)
 
     def _forget(self, number: int) -> None:
         self.unsent.pop(number, None)
@@ -224,9 +229,7 @@ class Journal:
 
     def _rewrite(self) -> None:
         """Leave out what is not needed any more; the file is replaced in one go."""
-        lines = [_packed(entry) for entry in self._entries.values()]
-        sent = [number for number in self._entries if number not in self.unsent]
-        lines += [json.dumps({"sent": sent}), json.dumps({"next": self._next})]
+        lines = self._all_lines()
         part = self.path.with_name(f".{self.path.name}.part")
         try:
             with part.open("w", encoding="utf-8") as handle:
@@ -241,8 +244,15 @@ class Journal:
         self._unwritten.clear()
         self._lines = len(lines)
 
+    def _all_lines(self) -> list[str]:
+        lines = [_packed(entry) for entry in self._entries.values()]
+        sent = [number for number in self._entries if number not in self.unsent]
+        return [*lines, json.dumps({"sent": sent}), json.dumps({"next": self._next})]
+
     def _write(self, lines: list[str], *, sync: bool) -> None:
         self._unwritten += lines
+        if len(self._unwritten) > 4 * self._kept:  # a disk may be full for days
+            self._unwritten = self._all_lines()
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             size = os.fstat(descriptor).st_size

@@ -287,7 +287,9 @@ class LiveRun:
             try:
                 parts.archive.add(result.picks, result.detections)
             except OSError as error:
-                parts.alarms.tell(Alarm.DISK, f"the archive can't be written: {error}")
+                lost = parts.archive.given_up
+                told = f"; {lost} results are given up" if lost else ""
+                parts.alarms.tell(Alarm.DISK, f"the archive can't be written: {error}{told}")
 
     # -- now and then -----------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Postman:
         self._phases = phases
         self._alarms = alarms
         self.known = 0
+        self._told = 0  # picks given up
         self._put_already = (-1, 0)  # of the pick at which the ring failed: number, messages
 
     @property
@@ -155,7 +156,11 @@ class Postman:
         return new
 
     def flush(self) -> None:
-        """Note on disk what could not be noted before."""
+        """Note on disk what could not be noted before, and tell of picks that were given up."""
+        lost = self._journal.given_up - self._told
+        if lost:
+            self._told += lost
+            self._alarms.tell(Alarm.RING, "picks that the ring did not take were given up", lost)
         try:
             self._journal.flush()
         except OSError as error:
