@@ -235,7 +235,7 @@ class Outcome:
         self.summary = part.summary
 
 
-def run(model: Model, pushes: Pushes, **options: Any) -> Outcome:
+def run(model: Model | Sequence[Model], pushes: Pushes, **options: Any) -> Outcome:
     """Push all, flush, collect."""
     pipeline = Pipeline(model, **options)
     outcome = Outcome()

@@ -163,7 +163,7 @@ def test_a_damaged_snapshot_is_a_data_error_or_does_no_harm(seed: int, count: in
 GOOD = saved_state()
 
 
-@pytest.mark.parametrize("key", ["version", "identity", "lanes"])
+@pytest.mark.parametrize("key", ["version", "identity", "preprocessors", "members", "finders"])
 def test_a_snapshot_without_a_part_is_a_data_error(key: str) -> None:
     state = from_bytes(GOOD)
     del state[key]

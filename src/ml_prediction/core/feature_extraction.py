@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,6 +94,9 @@ class FeatureExtractor:
         For amplitudes in physical units; None for none.
     provenance
         Put on every result.
+    agreeing
+        Of a combination of models: which of them agree on a pick, from the instrument, the label,
+        and the first and last sample of its trigger. None for a single model.
     after
         Seconds after a pick whose data are looked at, 1 to 2: with a short horizon, a pick is not
         to wait longer for its description than for its probability.
@@ -113,6 +116,7 @@ class FeatureExtractor:
         waveforms: Waveforms,
         response: Response | None = None,
         provenance: Provenance | None = None,
+        agreeing: Callable[[Instrument, str, int, int], tuple[str, ...]] | None = None,
         after: float = COVERAGE,
         together: int = 1,
         summary: Summary | None = None,
@@ -126,6 +130,7 @@ class FeatureExtractor:
         self._waveforms = waveforms
         self._response = response
         self._provenance = provenance or Provenance()
+        self._agreeing = agreeing
         self._summary = summary or Summary()
         self._rate = spec.rate
         self._context = self._samples(FIT_HALF)
@@ -330,7 +335,7 @@ class FeatureExtractor:
             mu_error=mu_error,
             fit_ok=fit_ok,
             coverage=self._coverage(around, index - first),
-            members=(self._spec.id,),
+            members=self._members(instrument, phase, trigger),
             detection_id=None,
             config_hash=self._provenance.config_hash,
             run_id=self._provenance.run_id,
@@ -341,6 +346,11 @@ class FeatureExtractor:
             amplitude_physical=physical,
             amplitude_unit=unit,
         )
+
+    def _members(self, instrument: Instrument, phase: str, trigger: Trigger) -> tuple[str, ...]:
+        if self._agreeing is None:
+            return (self._spec.id,)
+        return self._agreeing(instrument, phase, trigger.onset, trigger.end)
 
     def _around(self, instrument: Instrument, start: int, stop: int) -> dict[str, Recording]:
         """What the components have there, of those that have anything."""

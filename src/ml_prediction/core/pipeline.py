@@ -12,7 +12,7 @@ from obspy import Inventory, Stream, Trace, UTCDateTime
 
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.grid import time_of
-from ml_prediction.core.lane import Lane
+from ml_prediction.core.lane import Family, Finder, Member, families
 from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.prediction import Output
@@ -31,7 +31,8 @@ from ml_prediction.util.times import to_ns
 if TYPE_CHECKING:
     import pandas
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
+_STATE = ("preprocessors", "members", "finders")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -99,7 +100,8 @@ class Pipeline:
     Parameters
     ----------
     model
-        From :func:`ml_prediction.load_model`; or several.
+        From :func:`ml_prediction.load_model`; or several: each picks for itself, or with
+        ``combine`` all of them together.
     config
         Settings; None for the defaults.
     expected
@@ -163,13 +165,9 @@ class Pipeline:
                     f"Threshold for {label!r}, but the model picks only {', '.join(sorted(known))}."
                 )
         self._probabilities = probabilities
-        self._summaries = [Summary() for _ in models]
-        self._watch = Stopwatch(self._summaries[0].seconds, clock)
         channels = _expected(expected, inventory)
-        self._lanes = [
-            Lane(item, self.config, channels, inventory, run_id, summary, overlap, queue)
-            for item, summary in zip(models, self._summaries, strict=True)
-        ]
+        self._families = families(models, self.config, channels, inventory, run_id, overlap, queue)
+        self._watch = Stopwatch(self._families[0].summary.seconds, clock)
         self._declared = sorted(map(str, channels))
         self._queued = queue is not None
         self._ended: set[Instrument] = set()  # those whose time goes on without data
@@ -177,10 +175,18 @@ class Pipeline:
     @property
     def summary(self) -> Summary:
         """Totals so far, over all models. A restored pipeline counts from its restart on."""
-        total = self._summaries[0].copy()
-        for summary in self._summaries[1:]:
-            total.add(summary, same_packets=True)
+        total = self._families[0].summary.copy()
+        for family in self._families[1:]:
+            total.add(family.summary, same_packets=True)
         return total
+
+    @property
+    def _members(self) -> list[Member]:
+        return [member for family in self._families for member in family.members]
+
+    @property
+    def _finders(self) -> list[Finder]:
+        return [finder for family in self._families for finder in family.finders]
 
     def push(self, traces: Trace | Packet | Iterable[Trace | Packet]) -> Result:
         """Take packets, all of them at the same moment, and return what became final.
@@ -199,23 +205,23 @@ class Pipeline:
         if self._ended:
             self._ended.difference_update(packet.nslc.instrument for packet in packets)
         harvest = _Harvest()
-        for number, lane in enumerate(self._lanes):
+        for number, family in enumerate(self._families):
             with self._watch.stage("preprocessing"):
-                windows, late = lane.preprocessor.add(packets)
+                windows, late = family.preprocessor.add(packets)
             if number == 0:
                 harvest.late = late
-            self._run(lane, windows, harvest)
+            self._run(family, windows, harvest)
         return self._result(harvest)
 
     @property
     def waiting(self) -> int:
         """Windows that the models have not reported on."""
-        return sum(lane.predictor.waiting for lane in self._lanes)
+        return sum(member.predictor.waiting for member in self._members)
 
     @property
     def failures(self) -> int:
         """Forward passes that failed, one after another, up to now; of the model with most."""
-        return max(lane.predictor.failures for lane in self._lanes)
+        return max(member.predictor.failures for member in self._members)
 
     def work(self) -> Result:
         """Have each model work on what waits, until its next forward pass is done.
@@ -223,8 +229,9 @@ class Pipeline:
         Only with a queue is there anything to do. A call lasts about as long as one pass.
         """
         harvest = _Harvest()
-        for lane in self._lanes:
-            self._report(lane, lane.predictor.step(), harvest)
+        for family in self._families:
+            for member in family.members:
+                self._report(family, member, member.predictor.step(), harvest)
         return self._result(harvest)
 
     def advance(self, instrument: Instrument, time: UTCDateTime) -> Result:
@@ -235,15 +242,15 @@ class Pipeline:
         """
         harvest = _Harvest()
         time_ns = to_ns(UTCDateTime(time))
-        for lane in self._lanes:
+        for family in self._families:
             self._ended.discard(instrument)
             if not self._queued:
-                self._report(lane, lane.predictor.drain(), harvest)
-            if lane.preprocessor.knows(instrument):
+                self._drain(family, harvest)
+            if family.preprocessor.knows(instrument):
                 self._ended.add(instrument)
-            self._run(lane, lane.preprocessor.advance(instrument, time_ns), harvest)
+            self._run(family, family.preprocessor.advance(instrument, time_ns), harvest)
             if not self._queued:
-                self._report(lane, lane.predictor.drain(), harvest)
+                self._drain(family, harvest)
         if not self._queued:
             self._ended.discard(instrument)
         return self._result(harvest)
@@ -254,28 +261,32 @@ class Pipeline:
         For one that has been silent for over an hour: nothing of it is left to come out then.
         """
         self._ended.discard(instrument)
-        for lane in self._lanes:
-            lane.preprocessor.forget(instrument)
-            lane.stacker.forget(instrument)
-            lane.extractor.forget(instrument)
+        for family in self._families:
+            family.preprocessor.forget(instrument)
+        for member in self._members:
+            member.stacker.forget(instrument)
+        for finder in self._finders:
+            finder.forget(instrument)
 
     def shed(self, most: int) -> None:
         """Drop the oldest windows of the queue until so many are left, as under overload."""
-        for lane in self._lanes:
-            lane.predictor.shed(most)
+        for member in self._members:
+            member.predictor.shed(most)
 
     def flush(self) -> Result:
         """Say that the data end: everything that is left comes out, and the pipeline is empty."""
         harvest = _Harvest()
-        for lane in self._lanes:
-            self._run(lane, lane.preprocessor.flush(), harvest)
-            self._report(lane, lane.predictor.drain(), harvest)
-            self._extract(lane, lane.stacker.flush(), harvest)
-            with self._watch.stage("feature extraction"):
-                picks, detections = lane.extractor.flush()
-            harvest.picks += picks
-            harvest.detections += detections
-            lane.preprocessor.reset()
+        for family in self._families:
+            self._run(family, family.preprocessor.flush(), harvest)
+            self._drain(family, harvest)
+        for family in self._families:
+            for member in family.members:
+                self._extract(family, member, member.stacker.flush(), harvest)
+        for family in self._families:
+            for finder in family.finders:
+                self._finish(family, finder, harvest)
+        for family in self._families:
+            family.preprocessor.reset()
         harvest.linked.clear()
         return self._result(harvest)
 
@@ -289,20 +300,16 @@ class Pipeline:
         The arrays are this pipeline's own: `core.state.gather` them before its next call. That
         takes a fiftieth of the time of packing, which can be left to another thread.
         """
-        lanes = [
-            {
-                "preprocessor": lane.preprocessor.snapshot(),
-                "predictor": lane.predictor.snapshot(),
-                "stacker": lane.stacker.snapshot(),
-                "extractor": lane.extractor.snapshot(),
-            }
-            for lane in self._lanes
-        ]
         return {
             "version": SNAPSHOT_VERSION,
             "identity": self._identity(),
             "ended": [list(instrument) for instrument in sorted(self._ended)],
-            "lanes": lanes,
+            "preprocessors": [family.preprocessor.snapshot() for family in self._families],
+            "members": [
+                {"predictor": member.predictor.snapshot(), "stacker": member.stacker.snapshot()}
+                for member in self._members
+            ],
+            "finders": [finder.snapshot() for finder in self._finders],
         }
 
     def restore(self, snapshot: bytes) -> None:
@@ -319,7 +326,7 @@ class Pipeline:
         """Take over what :meth:`state` returned, as :meth:`restore` does."""
         if not isinstance(state, dict) or state.get("version") != SNAPSHOT_VERSION:
             raise DataError("The snapshot was made by another version; start without it.")
-        if state.keys() != {"version", "identity", "ended", "lanes"}:
+        if state.keys() != {*_STATE, "version", "identity", "ended"}:
             raise DataError("The snapshot is not complete; start without it.")
         if state["identity"] != self._identity():
             raise DataError(
@@ -327,21 +334,39 @@ class Pipeline:
                 "without it."
             )
         self._ended = {Instrument(*codes) for codes in state["ended"]}
-        for lane, saved in zip(self._lanes, state["lanes"], strict=True):
-            lane.preprocessor.restore(saved["preprocessor"])
-            lane.predictor.restore(saved["predictor"])
-            lane.stacker.restore(saved["stacker"])
-            lane.extractor.restore(saved["extractor"])
+        for family, saved in zip(self._families, state["preprocessors"], strict=True):
+            family.preprocessor.restore(saved)
+        for member, saved in zip(self._members, state["members"], strict=True):
+            member.predictor.restore(saved["predictor"])
+            member.stacker.restore(saved["stacker"])
+        for finder, saved in zip(self._finders, state["finders"], strict=True):
+            finder.restore(saved)
 
     # -----------------------------------------------------------------------------------------
 
-    def _run(self, lane: Lane, windows: Iterator[Window | Skipped], harvest: _Harvest) -> None:
-        """Windows of one model through the other stages, a batch at a time."""
+    def _run(self, family: Family, windows: Iterator[Window | Skipped], harvest: _Harvest) -> None:
+        """Windows through the other stages of all models that see them, a batch at a time."""
         windows = self._watch.each("preprocessing", windows)
-        self._report(lane, lane.predictor.add(windows), harvest)
+        if len(family.members) == 1:
+            self._report(
+                family, family.members[0], family.members[0].predictor.add(windows), harvest
+            )
+            return
+        made = list(windows)
+        for member in family.members:
+            self._report(family, member, member.predictor.add(made), harvest)
+
+    def _drain(self, family: Family, harvest: _Harvest) -> None:
+        """Wait for all that the models of a family work on."""
+        for member in family.members:
+            self._report(family, member, member.predictor.drain(), harvest)
 
     def _report(
-        self, lane: Lane, batches: Iterator[list[Output | Skipped]], harvest: _Harvest
+        self,
+        family: Family,
+        member: Member,
+        batches: Iterator[list[Output | Skipped]],
+        harvest: _Harvest,
     ) -> None:
         """Outputs of one model through the stages after it."""
         watch = self._watch
@@ -350,25 +375,49 @@ class Pipeline:
                 chunks = [
                     chunk
                     for item in batch
-                    if lane.preprocessor.knows(item.instrument)  # not forgotten meanwhile
-                    for chunk in lane.stacker.add(item, open_end=item.instrument not in self._ended)
+                    if family.preprocessor.knows(item.instrument)  # not forgotten meanwhile
+                    for chunk in member.stacker.add(
+                        item, open_end=item.instrument not in self._ended
+                    )
                 ]
-            self._extract(lane, chunks, harvest)
+            self._extract(family, member, chunks, harvest)
 
-    def _extract(self, lane: Lane, chunks: list[Chunk], harvest: _Harvest) -> None:
+    def _extract(
+        self, family: Family, member: Member, chunks: list[Chunk], harvest: _Harvest
+    ) -> None:
+        """Traces of one model to where picks are found in them, if need be with the others'."""
+        finder = member.finder
+        if finder.combiner is not None:
+            family = self._families[0]
+            with self._watch.stage("postprocessing"):
+                chunks = finder.combiner.add(member.number, chunks)
+        self._find(family, finder, chunks, harvest)
+
+    def _find(self, family: Family, finder: Finder, chunks: list[Chunk], harvest: _Harvest) -> None:
         if not chunks:
             return
         if self._probabilities:
             with self._watch.stage("postprocessing"):
                 for chunk in chunks:
-                    harvest.fragments += lane.fragments(chunk)
+                    harvest.fragments += finder.fragments(chunk)
         with self._watch.stage("feature extraction"):
-            picks, detections = lane.extractor.add(chunks)
+            picks, detections = finder.extractor.add(chunks)
             for instrument in {chunk.instrument for chunk in chunks}:
-                lane.preprocessor.release(instrument, lane.extractor.needed_from(instrument))
-                key = (str(instrument), lane.model.spec.id)
-                linked = lane.extractor.linked_until(instrument)
-                harvest.linked[key] = time_of(linked, lane.rate)
+                family.release(instrument, finder)
+                key = (str(instrument), finder.spec.id)
+                linked = finder.extractor.linked_until(instrument)
+                harvest.linked[key] = time_of(linked, finder.spec.rate)
+        harvest.picks += picks
+        harvest.detections += detections
+
+    def _finish(self, family: Family, finder: Finder, harvest: _Harvest) -> None:
+        """What is left where nothing follows."""
+        if finder.combiner is not None:
+            self._find(family, finder, finder.combiner.flush(), harvest)
+        with self._watch.stage("feature extraction"):
+            picks, detections = finder.extractor.flush()
+        if finder.combiner is not None:
+            finder.combiner.reset()
         harvest.picks += picks
         harvest.detections += detections
 
@@ -386,7 +435,7 @@ class Pipeline:
 
     def _identity(self) -> list[str]:
         """What a snapshot depends on: settings, channels, and models but for their versions."""
-        specs = [replace(lane.model.spec, versions={}, origin="") for lane in self._lanes]
+        specs = [replace(each.model.spec, versions={}, origin="") for each in self._members]
         text = repr((specs, self._declared))
         return [self.config.hash, hashlib.sha256(text.encode()).hexdigest()]
 
