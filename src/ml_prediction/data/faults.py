@@ -30,6 +30,8 @@ _TRANSIENT: Final = (408, 425, 429, 500, 502, 503, 504)
 class NoDataError(ServiceError):
     """The server has nothing of what was asked for."""
 
+    reason = "no data"
+
 
 class TooLargeError(ServiceError):
     """The server gives so much in several requests only."""
@@ -38,13 +40,19 @@ class TooLargeError(ServiceError):
 class RefusedError(ServiceError):
     """The data are not open."""
 
+    reason = "not open"
+
 
 class NotOfferedError(ServiceError):
-    """The server has no such service."""
+    """The server has no such service, or no such document."""
+
+    reason = "not found"
 
 
 class BadRequestError(ServiceError):
     """The server does not understand, or does not want to."""
+
+    reason = "bad request"
 
 
 class TransientError(ServiceError):

@@ -11,16 +11,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
 from ml_prediction.data import manifest
-from ml_prediction.data.faults import TransientError
+from ml_prediction.data.faults import NoDataError, TransientError
 from ml_prediction.data.fdsn import Server
 from ml_prediction.data.gaps import gappy_channels
 from ml_prediction.data.metadata import UNAVAILABLE, event_documents, event_xml, station_xml
-from ml_prediction.data.plan import Channel, Unit, find_channels, pieces, units_of
+from ml_prediction.data.plan import Channel, Unit, find_channels, pieces, units_of, utc
 from ml_prediction.data.retry import Patience
 from ml_prediction.data.scenario import Part, Scenario
 from ml_prediction.data.store import HIDDEN, Store, alone, write_whole
@@ -238,15 +238,16 @@ def _documents(planned: _Planned, servers: _Servers, failures: list[str]) -> dic
     part, store = planned.part, planned.store
     absent: dict[str, str] = {}
     if planned.units and not store.document(manifest.STATIONS).is_file():
-        lines = list(dict.fromkeys(_whole(part, unit) for unit in planned.units))
+        codes = sorted({unit.code for unit in planned.units})
+        lines = [(*code, utc(part.start), utc(part.end)) for code in codes]
         try:
             body = station_xml(lines, servers.get(part.server))
             if body is None:
-                absent[manifest.STATIONS] = "no data"
+                absent[manifest.STATIONS] = NoDataError.reason
             else:
                 store.keep_document(manifest.STATIONS, body)
         except UNAVAILABLE as error:
-            absent[manifest.STATIONS] = type(error).__name__
+            absent[manifest.STATIONS] = error.reason
         except ServiceError as error:
             failures.append(f"{part.name}: {error}")
     for name in event_documents(part):
@@ -256,17 +257,10 @@ def _documents(planned: _Planned, servers: _Servers, failures: list[str]) -> dic
         try:
             store.keep_document(file, event_xml(name, part, servers.get(part.event_server)))
         except UNAVAILABLE as error:
-            absent[file] = type(error).__name__
+            absent[file] = error.reason
         except ServiceError as error:
             failures.append(f"{part.name}: {error}")
     return absent
-
-
-def _whole(part: Part, unit: Unit) -> Any:
-    """Line of a channel for all of the part's time."""
-    from ml_prediction.data.plan import utc
-
-    return (*unit.code, utc(part.start), utc(part.end))
 
 
 def _urls(part: Part, servers: _Servers) -> Mapping[str, str]:

@@ -25,7 +25,6 @@ from ml_prediction.data.records import by_channel, compose
 from ml_prediction.errors import DataError, InternalError, ServiceError
 from ml_prediction.util.times import NANOSECONDS
 
-NO_DATA: Final = "no data"
 SHORTEST_NS: Final = 60 * NANOSECONDS
 """A channel's time is not cut into less."""
 HOPELESS: Final = 3
@@ -97,7 +96,7 @@ def get_piece(
         else:
             _deal(units, server.waveforms([unit.line for unit in units], attempts), keeper)
     except NoDataError:
-        keeper.nothing(units, NO_DATA)
+        keeper.nothing(units, NoDataError.reason)
     except (StoppedError, UnreachableError):
         raise
     except (ServiceError, DataError) as error:
@@ -224,7 +223,7 @@ def _deal(units: Sequence[Unit], body: bytes, keeper: Keeper) -> None:
         else:
             empty.append(unit)
     if empty:
-        keeper.nothing(empty, NO_DATA)
+        keeper.nothing(empty, NoDataError.reason)
 
 
 def _get_one(unit: Unit, server: Server, keeper: Keeper, attempts: int | None) -> None:
@@ -232,7 +231,7 @@ def _get_one(unit: Unit, server: Server, keeper: Keeper, attempts: int | None) -
     if miniseed:
         keeper.keep(unit, miniseed)
     else:
-        keeper.nothing([unit], NO_DATA)
+        keeper.nothing([unit], NoDataError.reason)
 
 
 def _fragments(
