@@ -45,7 +45,11 @@ def fetch_and_end(
     """
     before = len(center.log)
     process = subprocess.Popen(
-        command(*arguments), env=environment(), stderr=subprocess.PIPE, text=True
+        command(*arguments),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while process.poll() is None and len(center.log) - before < requests:
         time.sleep(0.001)
