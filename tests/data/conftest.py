@@ -1,76 +1,19 @@
-"""A small synthetic archive and the data centre that serves it."""
+"""The synthetic archive and the data centre that serves it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 import pytest
-from fdsn_servers import NSLC, Center, Quake, Span, dataselect_server, simple_inventory, spans_of
-from obspy import Inventory, Stream, Trace, UTCDateTime
-
-START: Final = UTCDateTime("2024-05-01T23:50:00")
-END: Final = START + 1200
-RATE: Final = 20.0
-STATIONS: Final = {
-    ("XX", "SIX"): (47.6, -122.5, ("HHZ", "HHN", "HHE", "ENZ", "ENN", "ENE")),
-    ("XX", "GAPS"): (47.7, -122.4, ("HHZ", "HHN", "HHE")),
-    ("YY", "ONE"): (48.5, -122.0, ("EHZ",)),
-}
-GAPS: Final = 4
-QUAKE: Final = Quake("xx1", "2024-05-01T23:55:00", 47.65, -122.45, 20.0, 3.1)
-SCENARIO: Final = """
-name = "Synthetic"
-what = "Twenty minutes across midnight"
-why = "A test."
-licence = "Made by the test."
-
-[[parts]]
-name = "night"
-what = "All of it"
-start = 2024-05-01T23:51:00.25Z
-end = 2024-05-02T00:09:00Z
-channels = ["HH?", "EN?", "EH?"]
-region = { latitude = 47.6, longitude = -122.5, radius_km = 200 }
-event_ids = ["xx1"]
-expect = { stations = 3, channels = 10, events = 1, codes = ["XX.SIX"] }
-"""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """What the servers have."""
-
-    stream: Stream
-    spans: Sequence[Span]
-    inventory: Inventory
+from fdsn_servers import Center, dataselect_server
+from synthetic_center import QUAKE, SCENARIO, Archive, make_archive
 
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     """Three stations, twenty minutes; XX.GAPS has gaps in all channels."""
-    folder = tmp_path_factory.mktemp("archive")
-    rng = np.random.default_rng(7)
-    whole = Stream()
-    rows: list[tuple[NSLC, float, float, float]] = []
-    for (network, station), (latitude, longitude, channels) in STATIONS.items():
-        for channel in channels:
-            samples = np.cumsum(rng.integers(-40, 41, int(1200 * RATE))).astype(np.int32)
-            header = {"network": network, "station": station, "channel": channel}
-            trace = Trace(samples, {**header, "sampling_rate": RATE, "starttime": START + 0.013})
-            parts = Stream([trace])
-            if station == "GAPS":
-                for number in range(GAPS):
-                    parts.cutout(START + 100 + 200 * number, START + 110.5 + 200 * number)
-            whole += parts
-            rows.append(((network, station, "", channel), latitude, longitude, RATE))
-            name = folder / f"{network}.{station}.{channel}.mseed"
-            parts.write(str(name), format="MSEED", reclen=512, encoding="STEIM2")
-    spans = [span for file in sorted(folder.iterdir()) for span in spans_of(file)]
-    return Archive(whole, spans, simple_inventory(rows))
+    return make_archive(tmp_path_factory.mktemp("archive"))
 
 
 @pytest.fixture(scope="session")

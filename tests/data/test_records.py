@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import obspy
@@ -71,7 +72,7 @@ def test_cut_as_obspy_cuts(first: int, length: int, encoding: str) -> None:
 @settings(max_examples=30, deadline=None)
 def test_neighbouring_spans_share_no_sample_and_lose_none(cuts: set[int]) -> None:
     edges = [START.ns - 1, *sorted(START.ns + cut for cut in cuts), START.ns + 61_000_000_000]
-    parts = [compose(RECORDS, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [compose(RECORDS, a, b) for a, b in pairwise(edges)]
     (joined,) = obspy.read(BytesIO(b"".join(parts)), format="MSEED").merge(method=-1)
     (reference,) = obspy.read(BytesIO(BODY), format="MSEED")
     np.testing.assert_array_equal(joined.data, reference.data)

@@ -53,7 +53,7 @@ def test_what_is_wrong_is_said_with_the_files_name(
 ) -> None:
     path = Path(scenario_file)
     path.write_text(path.read_text("utf-8").replace(old, new), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="synthetic.toml") as caught:
+    with pytest.raises(ConfigurationError, match=r"synthetic\.toml") as caught:
         read(path)
     assert words in str(caught.value)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from ml_prediction.data.faults import DamagedError
 from ml_prediction.data.fdsn import Server
+from ml_prediction.errors import DataError
 
 PHASES: Final = "phase-data"
 """Product that has an event's origins and analyst picks."""
@@ -29,17 +28,12 @@ def detail(server: Server, event_id: str) -> dict[str, Any]:
         If the server doesn't give it; NoDataError if it knows no such event.
     """
     query = urlencode({"eventid": event_id, "format": "geojson", "nodata": 204})
-    body = server.document(f"{server.url}/fdsnws/event/1/query?{query}")
-    try:
-        document = json.loads(body)
-        properties = document["properties"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedError(
-            f"{server.name}, event {event_id}: no detail document of ComCat came ({error})."
-        ) from error
-    if not isinstance(properties, dict):
-        raise DamagedError(f"{server.name}, event {event_id}: its detail document is damaged.")
-    return dict(document)
+    return server.json_at(f"{server.url}/fdsnws/event/1/query?{query}", _check_detail)
+
+
+def _check_detail(document: object) -> None:
+    if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
+        raise DataError("it is no detail document of ComCat")
 
 
 def product_url(document: dict[str, Any], product: str, content: str) -> str | None:

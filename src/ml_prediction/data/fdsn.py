@@ -7,6 +7,7 @@ fails in passing is made again (`retry`); what a failure means is sorted in `fau
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import threading
 import time
@@ -163,6 +164,27 @@ class Server:
     def quakeml_at(self, url: str) -> bytes:
         """QuakeML at a URL; raises as `waveforms`."""
         return self._document(url, None, self._check_xml)
+
+    def json_at(self, url: str, check: Callable[[object], None]) -> dict[str, Any]:
+        """JSON object at a URL; raises as `waveforms`.
+
+        Parameters
+        ----------
+        url
+            Where it is.
+        check
+            Raises DataError if the object is not what was asked for.
+        """
+
+        def check_json(body: bytes) -> None:
+            try:
+                document = json.loads(body)
+            except ValueError as error:
+                said = _one_line(body[:_SAID].decode("utf-8", "replace"))
+                raise DataError(f"no whole JSON document ({error}): {said}") from error
+            check(document)
+
+        return dict(json.loads(self._document(url, None, check_json)))
 
     def _document(self, url: str, post: bytes | None, check: Callable[[bytes], None]) -> bytes:
         def get(body: BytesIO) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fdsn_servers import Center
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
+SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 
 def command(*arguments: str) -> list[str]:
