@@ -35,7 +35,7 @@ end = 2024-05-02T00:09:00Z
 channels = ["HH?", "EN?", "EH?"]
 region = { latitude = 47.6, longitude = -122.5, radius_km = 200 }
 event_ids = ["xx1"]
-expect = { stations = 3, channels = 10, events = 1, codes = ["XX.SIX"] }
+expect = { stations = 3, channels = 10, channel_days = 20, events = 1, codes = ["XX.SIX"] }
 """
 
 

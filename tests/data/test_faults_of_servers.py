@@ -265,9 +265,9 @@ def test_each_answer_has_its_error(
 def test_damaged_metadata_are_found(center: Center, wanted: list[Unit], kind: str) -> None:
     center.faults = [Fault("station", kind), Fault("event", kind)]
     one = server(center, patience=Patience(attempts=1))
-    with pytest.raises(DamagedError, match="XML|cut short"):
+    with pytest.raises(DamagedError, match=r"XML|cut short"):
         one.stations([wanted[0].line])
-    with pytest.raises(DamagedError, match="XML|cut short"):
+    with pytest.raises(DamagedError, match=r"XML|cut short"):
         one.events(eventid="xx1")
     assert b"FDSNStationXML" in one.stations([wanted[0].line])
     assert b"quakeml" in one.events(eventid="xx1")

@@ -41,7 +41,7 @@ def test_list_shows_every_part(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("licence =", "license =", "Unknown option 'license'; known are: licence, name"),
         ("radius_km = 200", "radius = 200", "known are: latitude, longitude, min_radius_km"),
-        ("codes = [", "stationz = [", "known are: channels, codes, events, stations"),
+        ("codes = [", "stationz = [", "known are: channel_days, channels, codes, events, stations"),
         ("start = 2024-05-01T23:51:00.25Z", "start = 2025-05-01", "end must be later than start"),
         ("latitude = 47.6", "latitude = 97.6", "latitude"),
         ('name = "night"', 'name = "../night"', "parts.0.name"),

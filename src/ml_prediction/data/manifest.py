@@ -79,7 +79,7 @@ def describe(
     files: list[dict[str, Any]] = []
     stations: set[str] = set()
     channels: set[str] = set()
-    gaps = samples = 0
+    days = gaps = samples = 0
     for unit in units:
         path = store.path(unit)
         if not path.is_file():
@@ -88,6 +88,7 @@ def describe(
         held = contents(body)
         stations.add(f"{unit.code.network}.{unit.code.station}")
         channels.add(str(unit.code))
+        days += 1
         gaps += held.gaps
         samples += held.samples
         files.append(
@@ -114,6 +115,7 @@ def describe(
     counts = {
         "stations": len(stations),
         "channels": len(channels),
+        "channel_days": days,
         "events": events,
         "samples": samples,
         "gaps": gaps,
@@ -206,14 +208,11 @@ def _request(server: str, service: str, unit: Unit) -> str:
 
 def _missing(part: Part, counts: Mapping[str, int], stations: set[str]) -> tuple[str, ...]:
     expected = part.expect
+    least = expected.model_dump(exclude={"codes"})
     few = [
-        f"{part.name}: {counts[what]} of at least {least} {what}"
-        for what, least in (
-            ("stations", expected.stations),
-            ("channels", expected.channels),
-            ("events", expected.events),
-        )
-        if counts[what] < least
+        f"{part.name}: {counts[what]} of at least {count} {what.replace('_', '-')}"
+        for what, count in least.items()
+        if counts[what] < count
     ]
     codes = [code for code in expected.codes if code not in stations]
     return (*few, *(f"{part.name}: no waveforms of {code}" for code in codes))

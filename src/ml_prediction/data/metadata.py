@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Final
+from xml.etree import ElementTree
 
-from obspy import read_events, read_inventory
-from obspy.core.inventory import Inventory, Network
+from obspy import read_inventory
+from obspy.core.inventory import Inventory, Network, Station
 
 from ml_prediction.data import comcat
 from ml_prediction.data.faults import (
@@ -31,8 +32,8 @@ CATALOGUE: Final = "catalogue"
 def station_xml(lines: Sequence[Line], server: Server) -> bytes | None:
     """StationXML with responses of all lines; None where the server has none.
 
-    One request's document is handed on as it came; several are put together by ObsPy, network by
-    network.
+    One request's document is handed on as it came; several are put together by ObsPy, station by
+    station.
 
     Raises
     ------
@@ -53,12 +54,22 @@ def merge_stations(documents: Iterable[bytes]) -> bytes:
     """Several StationXML documents as one, the same for the same documents."""
     inventories = [read_inventory(BytesIO(each), format="STATIONXML") for each in documents]
     networks: dict[str, Network] = {}
-    for inventory in inventories:
-        for network in inventory:
-            if network.code in networks:
-                networks[network.code].stations += network.stations
+    stations: dict[tuple[str, str, str], Station] = {}
+    for network in (network for inventory in inventories for network in inventory):
+        kept = networks.setdefault(network.code, network)
+        found, kept.stations = network.stations, [] if kept is network else kept.stations
+        for station in found:
+            # One station's channels may be in two documents; each epoch of it is a station.
+            key = (network.code, station.code, str(station.start_date))
+            if key in stations:
+                stations[key].channels += station.channels
             else:
-                networks[network.code] = network
+                stations[key] = station
+                kept.stations.append(station)
+    for network in networks.values():
+        network.stations.sort(key=lambda station: (station.code, str(station.start_date)))
+        for station in network:
+            station.channels.sort(key=lambda c: (c.location_code, c.code, str(c.start_date)))
     whole = Inventory(
         networks=[networks[code] for code in sorted(networks)],
         source=inventories[0].source,
@@ -102,7 +113,8 @@ UNAVAILABLE: Final = (NoDataError, NotOfferedError, BadRequestError, RefusedErro
 
 def count_events(quakeml: bytes) -> int:
     """Earthquakes in a document."""
-    return len(read_events(BytesIO(quakeml), format="QUAKEML"))
+    document = ElementTree.iterparse(BytesIO(quakeml))
+    return sum(element.tag.rpartition("}")[2] == "event" for _, element in document)
 
 
 def _documents(lines: Sequence[Line], server: Server) -> list[bytes]:

@@ -59,6 +59,7 @@ class Expected(FrozenConfig):
 
     stations: Count = Field(0, description="Stations with waveforms.")
     channels: Count = Field(0, description="Channels with waveforms.")
+    channel_days: Count = Field(0, description="Days with waveforms, summed over channels.")
     events: Count = Field(0, description="Earthquakes.")
     codes: tuple[Annotated[str, Field(pattern=r"^\w+\.\w+$")], ...] = Field(
         (), description="Stations that must be among them, as NET.STA."
