@@ -455,6 +455,7 @@ def _matching(
             if any(_matches(code, line) and _open(channel, line) for line in lines):
                 kept = Channel(**_of_channel(channel))
                 kept.response = channel.response if level == "response" else None
+                kept.restricted_status = channel.restricted_status
                 channels.append(kept)
         if channels:
             stations.append(

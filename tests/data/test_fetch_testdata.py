@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import obspy
@@ -52,8 +53,8 @@ def reference(center: Center, arguments: list[str], folder: Path, tmp_path: Path
     return found
 
 
-def manifest_of(folder: Path) -> dict[str, object]:
-    table: dict[str, object] = json.loads((folder / "manifest.json").read_text("utf-8"))
+def manifest_of(folder: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
     return table
 
 
@@ -89,7 +90,7 @@ def test_the_manifest_has_every_file_with_its_checksum_and_request(
     table = manifest_of(folder)
     assert table["complete"] is True
     assert table["licence"] == "Made by the test."
-    (part,) = table["parts"]  # type: ignore[misc,attr-defined]
+    (part,) = table["parts"]
     assert len(part["files"]) == FILES
     for file in part["files"]:
         body = (folder / file["path"]).read_bytes()
@@ -191,7 +192,7 @@ def test_what_is_absent_is_remembered_until_asked_again(
     said = capsys.readouterr().out
     assert "10 channel-days without data" in said
     assert "expected but missing: night: 10 of at least 20 channel-days" in said
-    (part,) = manifest_of(folder)["parts"]  # type: ignore[misc,attr-defined]
+    (part,) = manifest_of(folder)["parts"]
     assert set(part["without_data"].values()) == {"no data"}
     asked = len(center.requests("dataselect"))
     assert run(arguments) == 4
@@ -221,7 +222,7 @@ def test_a_dry_run_writes_nothing_and_estimates(
     assert not folder.exists()
     assert not center.requests("dataselect")
     assert run(arguments) == 0
-    part = manifest_of(folder)["parts"][0]  # type: ignore[index]
+    part = manifest_of(folder)["parts"][0]
     bytes_got = sum(f["bytes"] for f in part["files"] if "samples" in f)
     estimate = float(said.split("about ")[1].split(" kB")[0]) * 1000
     assert 0.5 < bytes_got / estimate < 2

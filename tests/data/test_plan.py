@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,14 @@ def test_a_region_is_a_circle(center: Center, scenario_file: str) -> None:
     small = night.region.model_copy(update={"radius_km": 50.0})
     found = find_channels(night.model_copy(update={"region": small}), Server(center.url))
     assert {channel.code.station for channel in found} == {"SIX", "GAPS"}
+    ring = night.region.model_copy(update={"min_radius_km": 50.0})
+    found = find_channels(night.model_copy(update={"region": ring}), Server(center.url))
+    assert {channel.code.station for channel in found} == {"ONE"}
+
+
+def test_restricted_channels_are_left_alone(center: Center, scenario_file: str) -> None:
+    center.inventory = copy.deepcopy(center.inventory)
+    for channel in center.inventory.select(station="GAPS")[0][0]:
+        channel.restricted_status = "closed"
+    found = find_channels(part(scenario_file), Server(center.url))
+    assert {channel.code.station for channel in found} == {"SIX", "ONE"}

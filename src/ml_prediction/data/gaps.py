@@ -89,6 +89,8 @@ def parse_availability(text: str) -> Spans:
             continue
         if not columns:
             raise ValueError("it does not begin with a line of column names")
+        if len(words) == len(columns) - 1 and "location" in columns:
+            words.insert(columns.index("location"), "")  # some servers write nothing there
         row = dict(zip(columns, words, strict=False))
         try:
             code = NSLC.clean(row["network"], row["station"], row["location"], row["channel"])

@@ -101,10 +101,11 @@ def find_channels(part: Part, server: Server) -> list[Channel]:
         "starttime": utc(part.start),
         "endtime": utc(part.end),
         "level": "channel",
-        "includerestricted": False,
     }
     if part.region is not None:
         query |= around(part.region)
+        if part.region.min_radius_km:
+            query["minradius"] = round(kilometers2degrees(part.region.min_radius_km), 5)
     try:
         document = server.find_stations(**query)
     except NoDataError:
@@ -118,11 +119,10 @@ def find_channels(part: Part, server: Server) -> list[Channel]:
 
 
 def around(region: Region) -> dict[str, float]:
-    """A region as parameters of a query."""
+    """A region's circle as parameters of a query that every service knows."""
     return {
         "latitude": region.latitude,
         "longitude": region.longitude,
-        "minradius": round(kilometers2degrees(region.min_radius_km), 5),
         "maxradius": round(kilometers2degrees(region.radius_km), 5),
     }
 
@@ -161,7 +161,7 @@ def utc(time: datetime) -> UTCDateTime:
 
 
 def _channels(document: bytes, part: Part) -> list[Channel]:
-    """Channels of a StationXML document that are open at some time of the part, each once."""
+    """Channels of a StationXML document that are open to all at the part's time, each once."""
     found: dict[NSLC, Channel] = {}
     start, end = utc(part.start), utc(part.end)
     for network in read_inventory(BytesIO(document), format="STATIONXML"):
@@ -169,6 +169,8 @@ def _channels(document: bytes, part: Part) -> list[Channel]:
             for channel in station:
                 opened, closed = channel.start_date, channel.end_date
                 if (opened and opened >= end) or (closed and closed <= start):
+                    continue
+                if channel.restricted_status not in (None, "open"):
                     continue
                 code = NSLC.clean(network.code, station.code, channel.location_code, channel.code)
                 if not any(fnmatchcase(code.channel, wanted) for wanted in part.channels):

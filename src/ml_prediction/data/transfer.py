@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -31,7 +32,7 @@ HOPELESS: Final = 3
 """Requests in a row that find no server, after which a run ends."""
 PATIENCE_WHEN_SPLIT: Final = 2
 """Attempts for each part of a request that has failed in passing as a whole."""
-GOODBYE_S: Final = 3.0
+GOODBYE_S: Final = 2.0
 """Seconds that workers have to finish what they write."""
 
 
@@ -175,8 +176,9 @@ def get_all(
             done(outcome.units)
     finally:
         server.gate.stopped.set()
+        until = time.monotonic() + GOODBYE_S
         for thread in threads:
-            thread.join(GOODBYE_S)
+            thread.join(max(until - time.monotonic(), 0.0))
     server.gate.stopped.clear()
     return sorted(failures, key=lambda failure: failure.units)
 
