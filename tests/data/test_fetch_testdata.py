@@ -7,6 +7,8 @@ import io
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from typing import Any
 import numpy as np
 import obspy
 import pytest
-from fdsn_servers import Center, Fault
-from kill_and_resume import checksums, fetch_and_end
+from fdsn_servers import Center, Fault, free_port
+from kill_and_resume import checksums, environment, fetch_and_end
 from obspy.clients.filesystem.sds import Client
 from rich.console import Console
 from synthetic_center import GAPS, Archive
@@ -271,15 +273,51 @@ def test_two_runs_are_not_mixed(
     assert "Another run is writing" in capsys.readouterr().err
 
 
-def test_a_server_that_is_not_there_ends_the_run(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_a_server_that_is_not_there_costs_its_parts_only(
+    center: Center,
+    scenario_file: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments[arguments.index("--client") + 1] = "http://127.0.0.1:9"
-    arguments[-1] = "1"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("obspy.clients.fdsn.client.Client._validate_base_url", lambda *_: True)
-        assert run(arguments) == 3
-    assert "no answer" in capsys.readouterr().err
+    path = Path(scenario_file)
+    night = path.read_text("utf-8")[path.read_text("utf-8").index("[[parts]]") :]
+    gone = night.replace('"night"', '"gone"') + f'server = "http://127.0.0.1:{free_port()}"\n'
+    here = night + f'server = "{center.url}"\nevent_server = "{center.url}"\n'
+    gone += f'event_server = "{center.url}"\n'
+    head = path.read_text("utf-8")[: path.read_text("utf-8").index("[[parts]]")]
+    path.write_text(head + gone + here, encoding="utf-8")
+    assert run(["fetch", scenario_file, "--out", str(tmp_path / "out"), "--attempts", "1"]) == 3
+    said = capsys.readouterr().out
+    assert "failed: gone: http://127.0.0.1" in said
+    assert "no answer" in said
+    assert "Synthetic/night: 3 stations, 10 of 10 channels, 1 events" in said
+
+
+def test_a_server_that_goes_away_is_a_failure_and_what_was_got_is_kept(
+    center: Center,
+    arguments: list[str],
+    folder: Path,
+    reference: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("ml_prediction.data.plan.PIECE_LINES", 1)
+    center.faults = [Fault("dataselect", "reset", times=999, skip=5)]
+    assert run([*arguments, "--parallel", "1", "--attempts", "1"]) == 3
+    assert "failed: night: http://127.0.0.1" in capsys.readouterr().out
+    assert len(list(folder.rglob("*.2024.12?"))) == 5
+    tried = len(center.requests("dataselect")) - 5
+    assert transfer.HOPELESS <= tried <= transfer.HOPELESS + 1  # one may have begun before the end
+    center.faults = []
+    assert run(arguments) == 0
+    assert checksums(folder) == reference
+
+
+def test_fetch_needs_no_torch() -> None:
+    code = "import sys, ml_prediction.data.fetch_testdata as f; "
+    code += "sys.exit(bool({'torch', 'seisbench', 'openvino'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=False)
+    assert done.returncode == 0
 
 
 def test_many_channels_of_metadata_come_in_several_requests(

@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 
 from ml_prediction.data import manifest
-from ml_prediction.data.faults import NoDataError, TransientError
+from ml_prediction.data.faults import NoDataError, TransientError, UnreachableError
 from ml_prediction.data.fdsn import Server
 from ml_prediction.data.gaps import gappy_channels
 from ml_prediction.data.metadata import UNAVAILABLE, event_documents, event_xml, station_xml
@@ -178,9 +178,13 @@ def _claim(scenario: Scenario, options: FetchOptions, root: Path) -> None:
         )
 
 
+def _store(part: Part, root: Path) -> Store:
+    return Store(root / part.name, root / HIDDEN / part.name)
+
+
 def _plan(part: Part, root: Path, servers: _Servers, err: Console, *, keep: bool) -> _Planned:
     """Channel-days of a part: as an earlier run has noted them, or as the servers say."""
-    store = Store(root / part.name, root / HIDDEN / part.name)
+    store = _store(part, root)
     noted = store.read("plan.json")
     if noted is None:
         server = servers.get(part.server)
@@ -207,15 +211,24 @@ def _plan(part: Part, root: Path, servers: _Servers, err: Console, *, keep: bool
 def _download(
     scenario: Scenario, options: FetchOptions, root: Path, servers: _Servers, err: Console
 ) -> tuple[list[_Planned], list[str]]:
-    """Waveforms of all parts; returns the plans, and what failed."""
-    planned = [_plan(part, root, servers, err, keep=True) for part in scenario.parts]
+    """Waveforms of all parts; returns the plans, and what failed.
+
+    A server that fails costs its own parts only.
+    """
+    failures: list[str] = []
+    planned: list[_Planned] = []
+    for part in scenario.parts:
+        try:
+            planned.append(_plan(part, root, servers, err, keep=True))
+        except ServiceError as error:
+            failures.append(f"{part.name}: {error}")
+            planned.append(_Planned(part, _store(part, root), (), ""))
     if options.again:
         for each in planned:
             each.store.forget_absences()
     pending = [each.store.pending(each.units) for each in planned]
     total = sum(unit.estimate for units in pending for unit in units)
     _check_space(root, total)
-    failures: list[str] = []
     done = 0
     with ConsoleProgress(err, total, 0.0, label="fetching", rate=_megabytes) as progress:
 
@@ -228,8 +241,12 @@ def _download(
             if not units:
                 continue
             server = servers.get(each.part.server)
-            failed = get_all(pieces(units), server, each.store, options.parallel, finished)
-            failures += [_sentence(each.part, failure) for failure in failed]
+            try:
+                failed = get_all(pieces(units), server, each.store, options.parallel, finished)
+            except UnreachableError as error:
+                failures.append(f"{each.part.name}: {error}")
+            else:
+                failures += [_sentence(each.part, failure) for failure in failed]
     return planned, failures
 
 

@@ -130,8 +130,12 @@ class Scenario(FrozenConfig):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of everything set here."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """SHA-256 of all that decides which data are fetched: not of words and expectations."""
+        parts = {"__all__": {"what", "expect"}}
+        table = self.model_dump(
+            mode="json", exclude={"what": True, "why": True, "licence": True, "parts": parts}
+        )
+        text = json.dumps(table, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -176,10 +177,11 @@ def get_all(
             done(outcome.units)
     finally:
         server.gate.stopped.set()
+        _drain(waiting)  # a thread that hangs in a request finds no other afterwards
         until = time.monotonic() + GOODBYE_S
         for thread in threads:
             thread.join(max(until - time.monotonic(), 0.0))
-    server.gate.stopped.clear()
+        server.gate.stopped.clear()
     return sorted(failures, key=lambda failure: failure.units)
 
 
@@ -212,6 +214,12 @@ def _work(
             outcome = _Over(units, (), error)
         finally:
             over.put(outcome)
+
+
+def _drain(waiting: queue.SimpleQueue[Sequence[Unit]]) -> None:
+    with suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()
 
 
 def _deal(units: Sequence[Unit], body: bytes, keeper: Keeper) -> None:
