@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +77,10 @@ class _Planned:
     store: Store
     units: tuple[Unit, ...]
     how: str
+
+
+_Failures = defaultdict[str, list[str]]
+"""What failed, by part."""
 
 
 class _Servers:
@@ -151,13 +156,14 @@ def fetch_scenario(scenario: Scenario, options: FetchOptions, *, out: Console, e
             )
             for each, none in zip(planned, absent, strict=True)
         ]
-        body = manifest.to_json(scenario, results, options.client)
+        failed = any(failures.values())
+        body = manifest.to_json(scenario, results, options.client, failed=failed)
         write_whole(root / manifest.NAME, body, root / HIDDEN / "scratch")
         for each in planned:
             each.store.tidy()
         shutil.rmtree(root / HIDDEN / "scratch", ignore_errors=True)
     _report(scenario, results, failures, time.monotonic() - began, out)
-    if failures:
+    if failed:
         return FAILED
     if not any(result.channels for result in results):
         return NOTHING
@@ -182,11 +188,19 @@ def _store(part: Part, root: Path) -> Store:
     return Store(root / part.name, root / HIDDEN / part.name)
 
 
-def _plan(part: Part, root: Path, servers: _Servers, err: Console, *, keep: bool) -> _Planned:
+def _plan(
+    part: Part,
+    root: Path,
+    servers: _Servers,
+    err: Console,
+    *,
+    keep: bool,
+    again: bool = False,
+) -> _Planned:
     """Channel-days of a part: as an earlier run has noted them, or as the servers say."""
     store = _store(part, root)
     noted = store.read("plan.json")
-    if noted is None:
+    if noted is None or (again and not noted["channels"]):
         server = servers.get(part.server)
         err.print(f"{part.name}: asking {server.name} for stations.", markup=False)
         channels, how = find_channels(part, server), ""
@@ -210,18 +224,18 @@ def _plan(part: Part, root: Path, servers: _Servers, err: Console, *, keep: bool
 
 def _download(
     scenario: Scenario, options: FetchOptions, root: Path, servers: _Servers, err: Console
-) -> tuple[list[_Planned], list[str]]:
+) -> tuple[list[_Planned], _Failures]:
     """Waveforms of all parts; returns the plans, and what failed.
 
     A server that fails costs its own parts only.
     """
-    failures: list[str] = []
+    failures = _Failures(list)
     planned: list[_Planned] = []
     for part in scenario.parts:
         try:
-            planned.append(_plan(part, root, servers, err, keep=True))
+            planned.append(_plan(part, root, servers, err, keep=True, again=options.again))
         except ServiceError as error:
-            failures.append(f"{part.name}: {error}")
+            failures[part.name].append(str(error))
             planned.append(_Planned(part, _store(part, root), (), ""))
     if options.again:
         for each in planned:
@@ -244,13 +258,13 @@ def _download(
             try:
                 failed = get_all(pieces(units), server, each.store, options.parallel, finished)
             except UnreachableError as error:
-                failures.append(f"{each.part.name}: {error}")
+                failures[each.part.name].append(str(error))
             else:
-                failures += [_sentence(each.part, failure) for failure in failed]
+                failures[each.part.name] += [_sentence(failure) for failure in failed]
     return planned, failures
 
 
-def _documents(planned: _Planned, servers: _Servers, failures: list[str]) -> dict[str, str]:
+def _documents(planned: _Planned, servers: _Servers, failures: _Failures) -> dict[str, str]:
     """StationXML and QuakeML of a part; returns what is not to be had, and why."""
     part, store = planned.part, planned.store
     absent: dict[str, str] = {}
@@ -266,7 +280,7 @@ def _documents(planned: _Planned, servers: _Servers, failures: list[str]) -> dic
         except UNAVAILABLE as error:
             absent[manifest.STATIONS] = error.reason
         except ServiceError as error:
-            failures.append(f"{part.name}: {error}")
+            failures[part.name].append(str(error))
     for name in event_documents(part):
         file = manifest.event_file(name)
         if store.document(file).is_file():
@@ -276,7 +290,7 @@ def _documents(planned: _Planned, servers: _Servers, failures: list[str]) -> dic
         except UNAVAILABLE as error:
             absent[file] = error.reason
         except ServiceError as error:
-            failures.append(f"{part.name}: {error}")
+            failures[part.name].append(str(error))
     return absent
 
 
@@ -296,10 +310,10 @@ def _check_space(root: Path, needed: int) -> None:
         )
 
 
-def _sentence(part: Part, failure: Failure) -> str:
+def _sentence(failure: Failure) -> str:
     first = str(failure.units[0])
     more = f" and {len(failure.units) - 1} more" if len(failure.units) > 1 else ""
-    return f"{part.name}: {first}{more}: {failure.error}"
+    return f"{first}{more}: {failure.error}"
 
 
 def _show_plan(scenario: Scenario, planned: Sequence[_Planned], root: Path, out: Console) -> None:
@@ -331,7 +345,7 @@ def _show_plan(scenario: Scenario, planned: Sequence[_Planned], root: Path, out:
 def _report(
     scenario: Scenario,
     results: Sequence[manifest.PartResult],
-    failures: Sequence[str],
+    failures: _Failures,
     seconds: float,
     out: Console,
 ) -> None:
@@ -345,13 +359,14 @@ def _report(
             + (f"; {without} channel-days without data" if without else ""),
             markup=False,
         )
-        for sentence in result.missing:
+        failed = failures[result.part.name]
+        for sentence in () if failed else result.missing:  # nobody knows yet
             out.print(f"  expected but missing: {sentence}", markup=False)
         for name, why in result.entry["absent_documents"].items():
             out.print(f"  not to be had: {name} ({why})", markup=False)
-    for sentence in failures:
-        out.print(f"  failed: {sentence}", markup=False)
-    if failures:
+        for sentence in failed:
+            out.print(f"  failed: {result.part.name}: {sentence}", markup=False)
+    if any(failures.values()):
         out.print("  What was got is kept; the same command tries the rest again.", markup=False)
     out.print(f"{scenario.name}: {seconds:.1f} s", markup=False)
 

@@ -138,8 +138,22 @@ def describe(
     return PartResult(part, entry, missing)
 
 
-def to_json(scenario: Scenario, parts: Sequence[PartResult], client: str | None) -> bytes:
-    """The manifest."""
+def to_json(
+    scenario: Scenario, parts: Sequence[PartResult], client: str | None, *, failed: bool
+) -> bytes:
+    """The manifest.
+
+    Parameters
+    ----------
+    scenario
+        What was asked for.
+    parts
+        What came.
+    client
+        The server that stood in for all, if one did.
+    failed
+        Whether something may still come.
+    """
     table = {
         "format": FORMAT,
         "scenario": scenario.name,
@@ -147,7 +161,7 @@ def to_json(scenario: Scenario, parts: Sequence[PartResult], client: str | None)
         "what": scenario.what,
         "licence": scenario.licence,
         "client": client,
-        "complete": not any(result.missing for result in parts),
+        "complete": not failed and not any(result.missing for result in parts),
         "versions": {
             "ml_prediction": __version__,
             "obspy": obspy.__version__,
