@@ -89,12 +89,13 @@ def test_core_opens_nothing_and_reads_no_clock(path: Path) -> None:
 
 
 OUTER = {
-    "util": {"models", "core", "sources", "sinks", "drivers", "cli"},
-    "models": {"core", "sources", "sinks", "drivers", "cli"},
-    "core": {"sources", "sinks", "drivers", "cli"},
-    "sources": {"sinks", "drivers", "cli"},
-    "sinks": {"sources", "drivers", "cli"},
-    "drivers": {"cli"},
+    "util": {"models", "core", "sources", "sinks", "drivers", "data", "cli"},
+    "models": {"core", "sources", "sinks", "drivers", "data", "cli"},
+    "core": {"sources", "sinks", "drivers", "data", "cli"},
+    "sources": {"sinks", "drivers", "data", "cli"},
+    "sinks": {"sources", "drivers", "data", "cli"},
+    "drivers": {"data", "cli"},
+    "data": {"cli"},
 }
 
 

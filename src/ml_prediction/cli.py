@@ -1,7 +1,8 @@
 """The command line: parses, calls a driver, turns errors into an exit status.
 
 Exit status: 0 done, 1 nothing usable, 2 wrong use, 3 failed (the disk is full, a process was
-killed, a fault of ours), 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
+killed, a fault of ours), 4 done, but not all that was expected was to be had (`fetch`),
+130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ml_prediction import __version__, cli_rings
+from ml_prediction import __version__, cli_fetch, cli_rings
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -28,7 +29,7 @@ from ml_prediction.drivers.terminal import (
     results_console,
 )
 from ml_prediction.earthworm.ring import RingError
-from ml_prediction.errors import ConfigurationError, DataError, InternalError
+from ml_prediction.errors import ConfigurationError, DataError, InternalError, ServiceError
 
 DONE, NOTHING_USABLE, WRONG_USE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -95,6 +96,8 @@ def _attempt(arguments: Sequence[str] | None) -> int:
     except (BrokenPipeError, SystemExit):
         # Whoever read us has gone, e.g. `| head`; Typer makes SystemExit of it.
         return DONE
+    except ServiceError as error:
+        return _complain(f"failed: {error}", FAILED)
     except OSError as error:
         return _complain(_failure(error), FAILED)
     except RingError as error:
@@ -270,6 +273,7 @@ def earthworm(
 
 app.add_typer(cli_rings.app)
 app.command()(cli_rings.tank)
+app.command()(cli_fetch.fetch)
 
 
 @app.command()

@@ -22,11 +22,15 @@ class ConsoleProgress:
     console
         Where to; a bar is drawn if it is a terminal.
     total
-        Samples in all.
+        Samples, or whatever is counted, in all.
     seconds
         Seconds that the data cover, for the rate in times real time.
     clock
         Monotonic seconds.
+    label
+        What is being done.
+    rate
+        Words for the rate, from what is done and the seconds it took; None: times real time.
     """
 
     def __init__(
@@ -35,17 +39,22 @@ class ConsoleProgress:
         total: int,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        label: str = "picking",
+        rate: Callable[[int, float], str] | None = None,
     ) -> None:
         self._console = console
         self._total = max(total, 1)
         self._seconds = seconds
         self._clock = clock
+        self._label = label
+        self._rate = rate or self._times_real_time
         self._started = clock()
         self._last_line = self._started
         self._bar: Progress | None = None
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("picking"),
+                TextColumn(label),
                 BarColumn(),
                 TextColumn("{task.percentage:3.0f} %  {task.fields[rate]}"),
                 TimeRemainingColumn(),
@@ -53,7 +62,7 @@ class ConsoleProgress:
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task("picking", total=self._total, rate="")
+            self._task = self._bar.add_task(label, total=self._total, rate="")
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -70,19 +79,23 @@ class ConsoleProgress:
             self._bar.stop()
 
     def update(self, done: int) -> None:
-        """Take the number of samples that have gone through so far."""
+        """Take how much has gone through so far."""
         now = self._clock()
         share = min(done / self._total, 1.0)
         elapsed = max(now - self._started, 1e-6)
-        rate = f"{share * self._seconds / elapsed:,.0f} x real time"
+        rate = self._rate(done, elapsed)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, rate=rate)
         elif now - self._last_line >= LINE_EVERY_S and share > 0:
             self._last_line = now
             left = elapsed * (1 - share) / share
             self._console.print(
-                f"picking: {share:.0%}, {rate}, {_duration(left)} left", highlight=False
+                f"{self._label}: {share:.0%}, {rate}, {_duration(left)} left", highlight=False
             )
+
+    def _times_real_time(self, done: int, elapsed: float) -> str:
+        share = min(done / self._total, 1.0)
+        return f"{share * self._seconds / elapsed:,.0f} x real time"
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,159 @@
+"""Where a part of a scenario is kept: whole files only, and what is known of the rest.
+
+A file appears by renaming, so that a run that is killed at any moment leaves whole files and, in a
+hidden folder, what it was writing. The next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ml_prediction.data.plan import DAY_NS, Unit
+from ml_prediction.errors import ConfigurationError
+
+HIDDEN: Final = ".fetch"
+
+
+def write_whole(path: Path, content: bytes, scratch: Path) -> None:
+    """Write a file under another name, flush it to the disk, and give it its own.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made.
+    content
+        All of it.
+    scratch
+        Folder on the same file system, for the time being.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = f"{path.name}.{threading.get_ident()}"
+    part = scratch / name
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+class Store:
+    """Files of one part; may be used by several threads.
+
+    Parameters
+    ----------
+    folder
+        Of the part.
+    hidden
+        Of what is not meant for the user.
+    """
+
+    def __init__(self, folder: Path, hidden: Path) -> None:
+        self.folder = folder
+        self.hidden = hidden
+        self._scratch = hidden / "scratch"
+        self._fragments = hidden / "fragments"
+        self._lock = threading.Lock()
+        self._absent: dict[str, str] = self.read("absent.json") or {}
+
+    def path(self, unit: Unit) -> Path:
+        """File of a unit in the SDS archive."""
+        return self.folder / "sds" / unit.path
+
+    def absence(self, unit: Unit) -> str | None:
+        """Why there is nothing of a unit; None where that isn't known."""
+        return self._absent.get(str(unit))
+
+    def pending(self, units: Iterable[Unit]) -> list[Unit]:
+        """Units of which nothing is known yet."""
+        return [u for u in units if self.absence(u) is None and not self.path(u).is_file()]
+
+    def forget_absences(self) -> None:
+        """Let what was not there be asked for again."""
+        self._absent = {}
+        (self.hidden / "absent.json").unlink(missing_ok=True)
+
+    def keep(self, unit: Unit, miniseed: bytes) -> None:
+        """Write a unit's file."""
+        write_whole(self.path(unit), miniseed, self._scratch)
+        shutil.rmtree(self._fragment(unit).parent, ignore_errors=True)
+
+    def nothing(self, units: Sequence[Unit], reason: str) -> None:
+        """Note that there is nothing of these to be had."""
+        with self._lock:
+            self._absent |= {str(unit): reason for unit in units}
+            self.write("absent.json", self._absent)
+
+    def fragment(self, unit: Unit) -> bytes | None:
+        """What was kept of a piece of a unit."""
+        path = self._fragment(unit)
+        return path.read_bytes() if path.is_file() else None
+
+    def keep_fragment(self, unit: Unit, miniseed: bytes) -> None:
+        """Write a piece of a unit."""
+        write_whole(self._fragment(unit), miniseed, self._scratch)
+
+    def document(self, name: str) -> Path:
+        """A file beside the archive."""
+        return self.folder / name
+
+    def keep_document(self, name: str, content: bytes) -> None:
+        """Write a file beside the archive."""
+        write_whole(self.document(name), content, self._scratch)
+
+    def read(self, name: str) -> Any:
+        """Hidden JSON file; None if there is none."""
+        path = self.hidden / name
+        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a hidden JSON file."""
+        text = json.dumps(value, indent=1, sort_keys=True)
+        write_whole(self.hidden / name, text.encode(), self._scratch)
+
+    def tidy(self) -> None:
+        """Remove what is only of use while data are coming."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self._fragments, ignore_errors=True)
+
+    def _fragment(self, unit: Unit) -> Path:
+        day = f"{unit.code}.{unit.start_ns // DAY_NS}"
+        return self._fragments / day / f"{unit.start_ns}-{unit.end_ns}"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made, where the file system can.
+
+    Raises
+    ------
+    ConfigurationError
+        If another run is there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Folder {folder} can't be made or opened ({error.strerror}): choose another --out."
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"Another run is writing to {folder}: wait for it, or choose another with --out."
+            ) from error
+        except OSError:
+            pass  # some network file systems have no locks: go on without
+        yield
+    finally:
+        os.close(descriptor)
