@@ -193,6 +193,17 @@ def pick(
         str | None,
         typer.Option("--1c", metavar="zero|clone|skip", help="What to do with verticals alone."),
     ] = None,
+    stacking: Annotated[
+        str | None, typer.Option(metavar="max|mean", help="How overlapping windows are merged.")
+    ] = None,
+    blinding: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Samples thrown away at the windows' start and end."),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What sigma is made of; `calibrate` writes it."),
+    ] = None,
     formats: Annotated[
         str | None,
         typer.Option(metavar="csv,parquet,quakeml,markers,mseed", help="What is written."),
@@ -223,6 +234,7 @@ def pick(
         "endtime": endtime,
         "inventory": inventory,
         "formats": _listed(formats),
+        "calibration": calibration,
         "plot": plot,
         "jobs": jobs,
         "overwrite": overwrite,
@@ -233,6 +245,8 @@ def pick(
         "thresholds": _thresholds(threshold),
         "response": response,
         "one_component": one_component,
+        "stacking": stacking,
+        "blinding": _listed(blinding),
     }
     given = {**_set(top), "pipeline": _set(inner)}
     settings = RunConfig.from_tables({} if config is None else read_toml(config), given)
