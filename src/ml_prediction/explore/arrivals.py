@@ -12,6 +12,7 @@ channel``
 ``event``                       name of the earthquake, or of the labelled window
 ``distance_km magnitude``       epicentral distance, and of the event; NaN where unknown
 ``model weights_sha256``        of our picks; empty elsewhere
+``source``                      who made it: a CSV's column, QuakeML's evaluation mode
 =============================== =====================================================
 """
 
@@ -34,6 +35,7 @@ TEXTS: Final = (
     "event",
     "model",
     "weights_sha256",
+    "source",
 )
 NUMBERS: Final = (
     "uncertainty_s",
@@ -120,9 +122,9 @@ def to_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         )
     table = pd.DataFrame(columns, index=given.index)
     table["location"] = table["location"].replace("--", "")
-    return table.sort_values(["time_ns", "network", "station", "channel"], kind="stable").reset_index(
-        drop=True
-    )
+    return table.sort_values(
+        ["time_ns", "network", "station", "channel"], kind="stable"
+    ).reset_index(drop=True)
 
 
 def instruments(table: pd.DataFrame) -> pd.Series:

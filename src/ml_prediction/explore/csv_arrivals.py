@@ -88,7 +88,9 @@ def _labels(path: Path, text: pd.DataFrame) -> Arrivals:
     starts = _times(path, text["trace_start_time"])
     rates = _numbers(path, text["trace_sampling_rate_hz"])
     _refuse(path, text["trace_sampling_rate_hz"], ~(rates > 0), "no sampling rate")
-    codes = {name: text[column].str.strip() for name, column in _LABEL_CODES.items() if column in text}
+    codes = {
+        name: text[column].str.strip() for name, column in _LABEL_CODES.items() if column in text
+    }
     numbers = {
         name: _numbers(path, text[column])
         for name, column in _LABEL_NUMBERS.items()

@@ -55,7 +55,9 @@ def read_marker_arrivals(path: Path) -> Arrivals:
             else:
                 _take_phase(words, rows, skipped)
         except (ValueError, TypeError, IndexError) as error:
-            raise DataError(f"{path}, line {number}: no marker ({error}): {line[:80]!r}.") from error
+            raise DataError(
+                f"{path}, line {number}: no marker ({error}): {line[:80]!r}."
+            ) from error
     for row in rows:
         if row["event"] in origins:
             row["magnitude"] = origins[row["event"]].magnitude

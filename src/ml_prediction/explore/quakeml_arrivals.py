@@ -50,7 +50,9 @@ def read_quakeml_arrivals(path: Path) -> Arrivals:
                 to_ns(origin.time), float(origin.latitude), float(origin.longitude), magnitude
             )
         for row in _picks(event, origin, skipped):
-            rows.append({**row, "event": name if origin is not None else "", "magnitude": magnitude})
+            rows.append(
+                {**row, "event": name if origin is not None else "", "magnitude": magnitude}
+            )
     return Arrivals(path, "QuakeML", to_table(rows), skipped, origins)
 
 
@@ -103,6 +105,7 @@ def _columns(pick: Pick) -> dict[str, Any]:
         "probability": float(said.get("probability", "nan")),
         "width_s": float(said.get("width", "nan")),
         "quality": float(said.get("quality", "nan")),
+        "source": pick.evaluation_mode or "",
         "model": said.get("model", ""),
         "weights_sha256": said.get("sha256", ""),
     }

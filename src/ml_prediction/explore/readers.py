@@ -11,8 +11,8 @@ from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import Arrivals
 from ml_prediction.explore.csv_arrivals import read_csv_arrivals, read_parquet_arrivals
 from ml_prediction.explore.marker_arrivals import FIRST_WORDS, read_marker_arrivals
-from ml_prediction.explore.quakeml_arrivals import read_quakeml_arrivals
 from ml_prediction.explore.processed import Processed, read_processed
+from ml_prediction.explore.quakeml_arrivals import read_quakeml_arrivals
 
 IN_FOLDER: Final = ("picks.csv", "picks.parquet", "picks.xml", "picks.markers", "metadata.csv")
 """What is read of a folder: the first of these."""
