@@ -21,19 +21,24 @@ AROUND: Final = 10.0
 """Seconds on each side of a reference arrival that it covers by default."""
 
 
+COLUMNS: Final = (
+    "network",
+    "station",
+    "phase",
+    "start_ns",
+    "end_ns",
+    "event",
+    "distance_km",
+    "magnitude",
+)
+"""Of a table of coverage: one row for each span; ``event`` is empty where it is of none."""
+
+
 def around(arrivals: pd.DataFrame, seconds: float) -> pd.DataFrame:
     """Coverage of so many seconds on both sides of each arrival, for its station and phase."""
     half = round(seconds * NANOSECONDS)
-    return pd.DataFrame(
-        {
-            "network": arrivals["network"],
-            "station": arrivals["station"],
-            "phase": arrivals["phase"],
-            "start_ns": arrivals["time_ns"] - half,
-            "end_ns": arrivals["time_ns"] + half,
-            "row": np.arange(len(arrivals)),
-        }
-    )
+    start, end = arrivals["time_ns"] - half, arrivals["time_ns"] + half
+    return arrivals.assign(start_ns=start, end_ns=end)[list(COLUMNS)]
 
 
 def whole(
@@ -44,12 +49,11 @@ def whole(
 ) -> pd.DataFrame:
     """Coverage of a whole interval, at stations, for phases."""
     rows = [
-        (network, station, phase, start_ns, end_ns, -1)
+        (network, station, phase, start_ns, end_ns, "", np.nan, np.nan)
         for network, station in sorted(stations)
         for phase in phases
     ]
-    names = ["network", "station", "phase", "start_ns", "end_ns", "row"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def owners(

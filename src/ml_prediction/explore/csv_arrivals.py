@@ -12,6 +12,7 @@ import pandas as pd
 
 from ml_prediction.errors import DataError
 from ml_prediction.explore.arrivals import NUMBERS, TEXTS, Arrivals, phase_of, to_table
+from ml_prediction.explore.coverage import COLUMNS
 from ml_prediction.util.times import NANOSECONDS
 
 _NEEDED: Final = ("station", "phase", "time")
@@ -91,6 +92,8 @@ def _labels(path: Path, text: pd.DataFrame) -> Arrivals:
     codes = {
         name: text[column].str.strip() for name, column in _LABEL_CODES.items() if column in text
     }
+    if "event" not in codes and "trace_name" in text:
+        codes["event"] = text["trace_name"].str.strip()
     numbers = {
         name: _numbers(path, text[column])
         for name, column in _LABEL_NUMBERS.items()
@@ -111,33 +114,31 @@ def _labels(path: Path, text: pd.DataFrame) -> Arrivals:
             samples[phase] = pd.concat([samples[phase], values], axis=1).min(axis=1)
         else:
             samples[phase] = values
-    parts, spans = [], []
+    parts, spans = [to_table([])], []
     for phase, values in samples.items():
         known = values.notna()
         skipped[f"traces without {phase}, which is taken as unknown"] += int((~known).sum())
-        offset = (values[known] / rates[known] * NANOSECONDS).round().astype(np.int64)
-        common = {name: column[known] for name, column in codes.items()}
-        common["phase"] = pd.Series(phase, index=values.index[known])
-        parts.append(
-            pd.DataFrame(
-                {
-                    **common,
-                    **{name: column[known] for name, column in numbers.items()},
-                    "time_ns": starts[known] + offset,
-                }
-            )
+        of_trace = pd.DataFrame(
+            {
+                **{name: column[known] for name, column in {**codes, **numbers}.items()},
+                "phase": pd.Series(phase, index=values.index[known], dtype=object),
+            }
         )
+        offset = (values[known] / rates[known] * NANOSECONDS).round().astype(np.int64)
+        arrivals = of_trace.assign(time_ns=starts[known] + offset)
         if length is not None:
+            _refuse(path, text["trace_npts"], ~(length > 0), "no number of samples")
             duration = (length[known] / rates[known] * NANOSECONDS).round().astype(np.int64)
-            spans.append(
-                pd.DataFrame(
-                    {**common, "start_ns": starts[known], "end_ns": starts[known] + duration}
-                )
-            )
+            inside = values[known].between(0, length[known] - 1)
+            skipped["outside of its trace"] += int((~inside).sum())
+            arrivals = arrivals[inside]
+            span = of_trace.assign(start_ns=starts[known], end_ns=starts[known] + duration)
+            spans.append(span.reindex(columns=list(COLUMNS)).fillna({"network": "", "event": ""}))
+        parts.append(to_table(arrivals))
     return Arrivals(
         path,
         "SeisBench labels",
-        to_table(pd.concat(parts)) if parts else to_table([]),
+        to_table(pd.concat(parts[1:] or parts)),
         +skipped,
         spans=pd.concat(spans, ignore_index=True) if spans else None,
     )

@@ -286,23 +286,8 @@ def _coverage(
         )
     if reference.spans is not None:
         spans = reference.spans[reference.spans["phase"].isin(scope.phases)]
-        spans = spans[_at(spans, stations)].assign(row=-1)
-        row_of = {
-            (event, station, phase): row
-            for row, (event, station, phase) in enumerate(
-                zip(table["event"], table["station"], table["phase"], strict=True)
-            )
-        }
-        if "event" in spans:
-            spans["row"] = [
-                row_of.get(key, -1)
-                for key in zip(spans["event"], spans["station"], spans["phase"], strict=True)
-            ]
-        names = ["network", "station", "phase", "start_ns", "end_ns", "row"]
-        for name in ("network",):
-            if name not in spans:
-                spans[name] = ""
-        return spans[names].reset_index(drop=True), (
+        spans = spans[_at(spans, stations)]
+        return spans.reset_index(drop=True), (
             "The labels are taken as complete for each trace and phase that is labelled: further "
             "picks there are false, though they may be arrivals that nobody labelled."
         )

@@ -95,9 +95,9 @@ def judge(
     missed = np.setdiff1d(np.arange(len(reference)), arrivals)
     found_rows = _rows("found", picks.iloc[paired], reference.iloc[arrivals], by)
     found_rows["residual_s"] = (pick_times[paired] - reference_times[arrivals]) / NANOSECONDS
-    near = coverage["row"].to_numpy(np.int64)[owner[false]]
-    false_rows = _rows("false", picks.iloc[false], _nearest(reference, near, pick_times[false]), by)
-    false_rows.loc[near < 0, ["distance_km", "magnitude"]] = np.nan
+    false_rows = _rows("false", picks.iloc[false], coverage.iloc[owner[false]], by)
+    nameless = (false_rows["event"] == "").to_numpy()
+    false_rows.loc[nameless, "event"] = _nearest_event(reference, pick_times[false[nameless]])
     missed_rows = _rows("missed", None, reference.iloc[missed], by)
     outcomes = pd.concat([found_rows, missed_rows, false_rows], ignore_index=True)
     return Judgement(outcomes, +notes)
@@ -188,11 +188,7 @@ def _for_instruments(
     reference: pd.DataFrame, coverage: pd.DataFrame, sensors: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Arrivals and coverage of each station once for each of its instruments."""
-    each = _each_sensor(reference.assign(row=np.arange(len(reference))), sensors)
-    spans = _each_sensor(coverage, sensors)
-    row_of = {key: row for row, key in enumerate(zip(each["row"], each["instrument"], strict=True))}
-    keys = zip(spans["row"], spans["instrument"], strict=True)
-    return each.drop(columns="row"), spans.assign(row=[row_of.get(key, -1) for key in keys])
+    return _each_sensor(reference, sensors), _each_sensor(coverage, sensors)
 
 
 def _found_again(
@@ -215,18 +211,16 @@ def _found_again(
     return found
 
 
-def _nearest(
-    reference: pd.DataFrame, rows: npt.NDArray[np.int64], times: npt.NDArray[np.int64]
-) -> pd.DataFrame:
-    """Arrival whose coverage a false pick lies in; where that has none, the nearest in time."""
+def _nearest_event(reference: pd.DataFrame, times: Integers) -> npt.NDArray[np.object_]:
+    """Event of the arrival that is nearest in time."""
     if reference.empty:
-        return reference.reindex(np.zeros(len(times), dtype=np.int64)).fillna({"event": "none"})
+        return np.full(len(times), "none", dtype=object)
     order = np.argsort(reference["time_ns"].to_numpy(), kind="stable")
     ordered = reference["time_ns"].to_numpy(np.int64)[order]
     right = np.clip(np.searchsorted(ordered, times), 0, len(ordered) - 1)
     left = np.maximum(right - 1, 0)
     nearer = np.where(abs(times - ordered[left]) <= abs(ordered[right] - times), left, right)
-    return reference.iloc[np.where(rows >= 0, rows, order[nearer])]
+    return reference["event"].to_numpy(dtype=object)[order[nearer]]
 
 
 def _rows(kind: str, picks: pd.DataFrame | None, arrivals: pd.DataFrame, by: By) -> pd.DataFrame:
