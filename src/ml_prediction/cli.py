@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ml_prediction import __version__, cli_rings
+from ml_prediction import __version__, cli_evaluate, cli_rings
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -284,6 +284,10 @@ def earthworm(
 
 app.add_typer(cli_rings.app)
 app.command()(cli_rings.tank)
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_evaluate.calibrate)
+app.command(name="pick-labelled")(cli_evaluate.pick_labelled)
+app.command()(cli_evaluate.tune)
 
 
 @app.command()

@@ -10,11 +10,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 LEVEL: Final = 0.95
+FEWEST_UNITS: Final = 5
+"""With fewer events there is no interval: drawing so few again says nothing."""
 _ORDER_REPLICATES: Final = 200
 """Replicates for statistics that need sorting: medians."""
 
@@ -51,13 +54,21 @@ class Resampling:
         totals: Integers = self.weights @ counts
         return totals
 
-    def interval(self, value: float, replicates: Floats) -> Interval:
-        """Percentile interval of a statistic."""
+    def interval(self, value: float, replicates: Floats, units: int) -> Interval:
+        """Percentile interval of a statistic that so many units have a part in."""
         known = replicates[np.isfinite(replicates)]
-        if not len(known) or not np.isfinite(value) or self.weights.shape[1] < 2:
+        if not len(known) or not np.isfinite(value) or units < FEWEST_UNITS:
             return Interval(value, np.nan, np.nan)
         low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(value, float(low), float(high))
+
+    def share(self, value: float, replicates: Floats, units: int) -> Interval:
+        """Interval of a share; where all units agree, Wilson's, because no replicate can differ."""
+        found = self.interval(value, replicates, units)
+        if found.low == found.high and value in (0.0, 1.0):
+            limits = binomtest(round(value * units), units).proportion_ci(LEVEL, method="wilson")
+            return Interval(value, float(limits.low), float(limits.high))
+        return found
 
     def of_samples(
         self, values: Floats, units: Integers, statistic: Callable[[Floats], float]
@@ -65,11 +76,14 @@ class Resampling:
         """Interval of any statistic of values."""
         if not len(values):
             return Interval(np.nan, np.nan, np.nan)
+        taking_part = len(np.unique(units))
+        if taking_part < FEWEST_UNITS:
+            return Interval(statistic(values), np.nan, np.nan)
         replicates = [
             statistic(np.repeat(values, weights[units])) if weights[units].any() else np.nan
             for weights in self.weights[:_ORDER_REPLICATES]
         ]
-        return self.interval(statistic(values), np.array(replicates))
+        return self.interval(statistic(values), np.array(replicates), taking_part)
 
 
 def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:

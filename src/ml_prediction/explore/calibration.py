@@ -2,14 +2,14 @@
 
 Residuals have long tails, and under a normal distribution the few large ones would set sigma. So
 they are taken as Student's t with as many degrees of freedom as the data say (Lange et al. 1989,
-doi 10.1080/01621459.1989.10478852), scaled so that 68.27 % lie within one sigma. Forms of sigma from
-a constant to a power of width and odds compete in cross-validation over events: a form with one more
-parameter must predict residuals of events that it has not seen better than the simpler one.
+doi 10.1080/01621459.1989.10478852), scaled so that 68.27 % lie within one sigma. Forms of sigma,
+from a constant to powers of width and odds, compete in cross-validation over events: a form with
+one more parameter must predict residuals of events that it has not seen better than the simpler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,13 +36,16 @@ LEAST_GAIN: Final = 0.01
 FORMS: Final[Mapping[str, tuple[bool, bool]]] = {
     "constant": (False, False),
     "k x width": (False, False),
-    "width power": (True, False),
-    "odds power": (False, True),
-    "width and odds powers": (True, True),
+    "width": (True, False),
+    "odds": (False, True),
+    "width and odds": (True, True),
 }
-"""Which powers each form fits; simpler ones first. ``odds power`` is k x width with odds."""
+"""Whether each form fits the power of the width, and that of the odds, beside k."""
 
-_POWERS: Final = (-2.0, 2.0)
+_WIDTH_POWERS: Final = (-1.0, 1.0)
+"""From no dependence on the width to its square: what is steeper does not carry over."""
+_ODDS_POWERS: Final = (-1.0, 0.0)
+"""A surer pick is never a less exact one."""
 _DEGREES: Final = (1.0, 100.0)
 _LEAST_PROBABILITY: Final = 1e-3
 
@@ -118,8 +121,8 @@ class Calibration:
     @property
     def measured(self) -> dict[str, Any]:
         """How it was found, as plain values, for the calibration file."""
-        table = self.forms.set_index("form")
-        own, constant = table.loc[self.form], table.loc["constant"]
+        rows = {str(row["form"]): row for row in self.forms.to_dict("records")}
+        own, constant = rows[self.form], rows["constant"]
         return {
             "form": self.form,
             "arrivals": self.arrivals,
@@ -215,12 +218,13 @@ def _calibrate(phase: str, data: Residuals, seed: int) -> Calibration:
     )
 
 
-def folds_of(events: Sequence[object] | npt.NDArray[np.object_], seed: int) -> npt.NDArray[np.int64]:
+def folds_of(events: Iterable[object], seed: int) -> npt.NDArray[np.int64]:
     """Fold of each arrival; an event is in one fold only."""
-    names = sorted({str(event) for event in events})
+    texts = [str(event) for event in events]
+    names = sorted(set(texts))
     order = np.random.default_rng(seed).permutation(len(names)) % FOLDS
     fold = dict(zip(names, order.tolist(), strict=True))
-    return np.array([fold[str(event)] for event in events], dtype=np.int64)
+    return np.array([fold[text] for text in texts], dtype=np.int64)
 
 
 def _choose(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -237,7 +241,8 @@ def fit_form(form: str, data: Residuals) -> Fit:
     base = -1.0 if form == "constant" else 0.0
     start_k = float(np.median(np.abs(data.residuals) / _sigma(SigmaMap(1.0, base), data))) + 1e-6
     start = [np.log(start_k), *([0.0] if has_width else []), *([0.0] if has_odds else []), 1.0]
-    bounds = [(np.log(1e-6), np.log(1e3))] + [_POWERS] * (has_width + has_odds)
+    bounds = [(np.log(1e-6), np.log(1e3))]
+    bounds += [_WIDTH_POWERS] * has_width + [_ODDS_POWERS] * has_odds
 
     def unpack(values: Floats) -> Fit:
         rest = list(values[1:-1])
@@ -246,9 +251,12 @@ def fit_form(form: str, data: Residuals) -> Fit:
         scale = SigmaMap(float(np.exp(values[0])), float(width_power), float(odds_power))
         return Fit(scale, float(np.exp(values[-1])))
 
+    def cost(values: Floats) -> float:
+        return -float(unpack(values).log_likelihood(data).mean())
+
     found = minimize(
-        lambda values: -unpack(values).log_likelihood(data).mean(),
-        np.array(start),
+        cost,
+        np.array(start, dtype=np.float64),
         method="L-BFGS-B",
         bounds=[*bounds, (np.log(_DEGREES[0]), np.log(_DEGREES[1]))],
     )

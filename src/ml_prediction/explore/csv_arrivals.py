@@ -169,5 +169,5 @@ def _numbers(path: Path, cells: pd.Series) -> pd.Series:
 def _refuse(path: Path, cells: pd.Series, wrong: pd.Series, complaint: str) -> None:
     """Complain about the first wrong cell; the header is line 1."""
     if wrong.any():
-        row = wrong.index[wrong.to_numpy().argmax()]
+        row = int(wrong.index[int(wrong.to_numpy().argmax())])
         raise DataError(f"{path}, line {row + 2}: {cells[row]!r} is {complaint}.")

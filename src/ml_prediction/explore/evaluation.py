@@ -13,7 +13,7 @@ from obspy import Inventory, UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import PHASES, Arrivals
-from ml_prediction.explore.bootstrap import Resampling
+from ml_prediction.explore.bootstrap import FEWEST_UNITS, Resampling
 from ml_prediction.explore.coverage import AROUND, around, whole
 from ml_prediction.explore.distances import with_distances
 from ml_prediction.explore.judging import By, drop_repeated, judge, name_events
@@ -166,8 +166,8 @@ def evaluate(
     resampling = Resampling(count, replicates, seed)
     intervals = (
         f"Intervals: 95 %, from {replicates} bootstrap samples of {count} {kind}."
-        if count > 1
-        else "No intervals: everything is from one station of one event."
+        if count >= FEWEST_UNITS
+        else f"No intervals: there are only {count} {kind} to draw from."
     )
     return Evaluation(
         judged.outcomes,
@@ -224,9 +224,9 @@ def prepare(
     notes["picks: phase, station or time out of scope"] += len(picks.table) - len(ours)
     if table.empty and coverage.empty:
         raise DataError(
-            f"Nothing to compare: of {len(reference.table)} arrivals in {reference.path} none is at "
-            f"a station and time that was picked ({len(picks.table)} picks in {picks.path}). Check "
-            "network and station codes and times."
+            f"Nothing to compare: of {len(reference.table)} arrivals in {reference.path} none is "
+            f"at a station and time that was picked ({len(picks.table)} picks in {picks.path}). "
+            "Check network and station codes and times."
         )
     statement = (
         f"{len(ours)} picks ({picks.kind}) against {len(table)} arrivals ({reference.kind}) at "

@@ -151,15 +151,14 @@ class _Keys:
 
     def of(self, table: pd.DataFrame) -> Integers:
         """Number of each row."""
-        return self._codes.get_indexer(self._text(table)).astype(np.int64)
+        numbers: Integers = self._codes.get_indexer(self._text(table)).astype(np.int64)
+        return numbers
 
     def _text(self, table: pd.DataFrame) -> pd.Series:
         if "instrument" in self._parts and "instrument" not in table:
             table = table.assign(instrument=_sensor(table))
-        text = table[self._parts[0]].astype(object)
-        for part in self._parts[1:]:
-            text = text + "|" + table[part].astype(object)
-        return text
+        first, *rest = (table[part].astype(str) for part in self._parts)
+        return first.str.cat(rest, sep="|")
 
 
 def _parts(by: By) -> tuple[str, ...]:
@@ -167,7 +166,7 @@ def _parts(by: By) -> tuple[str, ...]:
 
 
 def _sensor(table: pd.DataFrame) -> pd.Series:
-    return table["location"].astype(object) + "." + instruments(table).astype(object)
+    return table["location"].astype(str).str.cat(instruments(table).astype(str), sep=".")
 
 
 def sensors_of(picks: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +177,7 @@ def sensors_of(picks: pd.DataFrame) -> pd.DataFrame:
 
 def _each_sensor(table: pd.DataFrame, sensors: pd.DataFrame) -> pd.DataFrame:
     """Rows of each station once for each of its instruments."""
-    if len(table) and (table["network"] == "").all():
+    if any(len(each) and (each["network"] == "").all() for each in (table, sensors)):
         sensors = sensors.drop(columns="network").drop_duplicates()
         return table.merge(sensors, on="station", how="inner").reset_index(drop=True)
     return table.merge(sensors, on=["network", "station"], how="inner").reset_index(drop=True)
@@ -220,7 +219,8 @@ def _nearest_event(reference: pd.DataFrame, times: Integers) -> npt.NDArray[np.o
     right = np.clip(np.searchsorted(ordered, times), 0, len(ordered) - 1)
     left = np.maximum(right - 1, 0)
     nearer = np.where(abs(times - ordered[left]) <= abs(ordered[right] - times), left, right)
-    return reference["event"].to_numpy(dtype=object)[order[nearer]]
+    events: npt.NDArray[np.object_] = reference["event"].to_numpy(dtype=object)[order[nearer]]
+    return events
 
 
 def _rows(kind: str, picks: pd.DataFrame | None, arrivals: pd.DataFrame, by: By) -> pd.DataFrame:

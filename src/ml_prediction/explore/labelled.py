@@ -1,9 +1,9 @@
 """Labelled sets of waveforms: windows with known arrivals, cut at random, and picked.
 
 Two forms of folders are read: ``labels.csv`` with npz files (``file``, ``p_sample``, ``s_sample``,
-``event_group``, optionally ``sampling_rate_hz``; the arrays ``data`` have shape (sample, 3), components
-E, N, Z), and SeisBench's datasets (metadata.csv and waveforms.hdf5, read by SeisBench). A phase
-without a sample is unknown, not absent.
+``event_group``, optionally ``sampling_rate_hz``; the arrays ``data`` have shape (sample, 3),
+components E, N, Z), and SeisBench's datasets (metadata.csv and waveforms.hdf5, read by SeisBench).
+A phase without a sample is unknown, not absent.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import pandas as pd
 from obspy import Stream, Trace, UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore.arrivals import Arrivals, phase_of, to_table
+from ml_prediction.explore.arrivals import PHASES, Arrivals, phase_of, to_table
 from ml_prediction.explore.coverage import COLUMNS
-from ml_prediction.util.times import NANOSECONDS, to_ns
+from ml_prediction.util.times import NANOSECONDS, isoformat, to_ns
 
 CROP_S: Final = 75.0
 SEED: Final = 20231009
@@ -68,17 +68,24 @@ class Crop:
         Its three components.
     event
         Of the window.
-    arrivals
-        Time of each labelled phase that lies inside.
-    judged
-        Phases that are labelled, wherever they lie.
+    samples
+        Arrival of each labelled phase in samples from the start, wherever it lies.
     """
 
     station: str
     stream: Stream
     event: str
-    arrivals: Mapping[str, UTCDateTime]
-    judged: tuple[str, ...]
+    samples: Mapping[str, float]
+
+    @property
+    def arrivals(self) -> dict[str, UTCDateTime]:
+        """Time of each labelled phase that lies inside."""
+        stats = self.stream[0].stats
+        return {
+            phase: stats.starttime + sample / stats.sampling_rate
+            for phase, sample in self.samples.items()
+            if 0 < sample < stats.npts
+        }
 
     @property
     def span(self) -> tuple[int, int]:
@@ -152,9 +159,8 @@ def crops(
                 )
                 for row, letter in enumerate(COMPONENTS)
             )
-            times = {p: start + (sample - begin) / rate for p, sample in window.samples.items()}
-            inside = {p: t for p, t in times.items() if start < t < start + wanted / rate}
-            yield Crop(station, stream, window.event, inside, tuple(window.samples))
+            samples = {phase: sample - begin for phase, sample in window.samples.items()}
+            yield Crop(station, stream, window.event, samples)
 
 
 def reference_of(cut: Sequence[Crop], path: Path) -> Arrivals:
@@ -170,10 +176,35 @@ def reference_of(cut: Sequence[Crop], path: Path) -> Arrivals:
         start_ns, end_ns = crop.span
         spans += [
             {**common, "phase": phase, "start_ns": start_ns, "end_ns": end_ns}
-            for phase in crop.judged
+            for phase in crop.samples
         ]
     table = pd.DataFrame(spans).reindex(columns=list(COLUMNS))
     return Arrivals(path, "labelled windows", to_table(rows), spans=table)
+
+
+def labels_of(cut: Sequence[Crop]) -> pd.DataFrame:
+    """Labels of crops in SeisBench's form, which `ml-prediction evaluate` reads.
+
+    An arrival that was cut off lies outside of its trace: it is known, and not there.
+    """
+    rows = []
+    for crop in cut:
+        stats = crop.stream[0].stats
+        row = {
+            "trace_name": crop.station,
+            "source_id": crop.event,
+            "station_network_code": "XX",
+            "station_code": crop.station,
+            "trace_channel": "HH",
+            "trace_start_time": isoformat(stats.starttime),
+            "trace_sampling_rate_hz": stats.sampling_rate,
+            "trace_npts": stats.npts,
+        }
+        for phase in PHASES:
+            known = crop.samples.get(phase, np.nan)
+            row[f"trace_{phase.lower()}_arrival_sample"] = known
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def in_batches(cut: Sequence[Crop], size: int = 64) -> Iterator[Sequence[Crop]]:
@@ -197,7 +228,9 @@ def _read_npz(folder: Path) -> Iterator[LabelledWindow]:
         try:
             data = np.load(folder / row["file"])["data"].astype(np.float64)
         except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: {row['file']} can't be read ({error}).") from error
+            raise DataError(
+                f"{path}, line {number}: {row['file']} can't be read ({error})."
+            ) from error
         if data.ndim != 2 or data.shape[1] != len(COMPONENTS):
             raise DataError(f"{folder / row['file']}: shape {data.shape}, not (sample, 3).")
         known = {p: sample for p, sample in samples.items() if np.isfinite(sample)}

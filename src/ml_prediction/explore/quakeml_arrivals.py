@@ -25,9 +25,9 @@ _OURS: Final = re.compile(r"\b(probability|quality|width|model|sha256)=(\S+)")
 def read_quakeml_arrivals(path: Path) -> Arrivals:
     """Read the picks of a QuakeML file.
 
-    A pick's phase is that of its arrival at the preferred origin, else its phase hint. Where an event
-    has manual picks, its automatic ones are left out; rejected ones are left out always. Both are
-    counted.
+    A pick's phase is that of its arrival at the preferred origin, else its phase hint. Where an
+    event has manual picks, its automatic ones are left out; rejected ones are left out always.
+    Both are counted.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from ml_prediction.explore.arrivals import PHASES
 from ml_prediction.explore.bootstrap import Resampling, ratio
 
 SIGMA_BINS: Final = 5
+FEWEST_IN_BIN: Final = 10
 ONE_SIGMA: Final = 0.6827
 """Share of a normal distribution within one standard deviation."""
 
@@ -20,13 +21,13 @@ ONE_SIGMA: Final = 0.6827
 def sigma_reliability(
     outcomes: pd.DataFrame, resampling: Resampling, units: npt.NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Residuals of found arrivals against their sigma, all and in five bins of equal number.
+    """Residuals of found arrivals against their sigma, all and in up to five bins of equal number.
 
     Returns
     -------
     pandas.DataFrame
-        ``phase``, ``bin``, ``found``, ``sigma_s`` (median of the bin), ``error_s`` (what 68 % of the
-        absolute residuals are below), ``within_1_sigma`` with ``_low`` and ``_high``,
+        ``phase``, ``bin``, ``found``, ``sigma_s`` (median of the bin), ``error_s`` (what 68 % of
+        the absolute residuals are below), ``within_1_sigma`` with ``_low`` and ``_high``,
         ``within_2_sigma``. Empty where picks have no sigma.
     """
     rows: list[dict[str, Any]] = []
@@ -38,13 +39,15 @@ def sigma_reliability(
         if not len(mine):
             continue
         ordered = mine[np.argsort(sigma[mine], kind="stable")]
-        parts = [part for part in np.array_split(ordered, SIGMA_BINS) if len(part)]
+        bins = min(SIGMA_BINS, len(mine) // FEWEST_IN_BIN)
+        parts = np.array_split(ordered, bins) if bins > 1 else []
         for number, part in enumerate([mine, *parts]):
             inside = residuals[part] <= sigma[part]
             replicates = ratio(
                 resampling.totals(units[part[inside]]), resampling.totals(units[part])
             )
-            share = resampling.interval(float(inside.mean()), replicates)
+            taking_part = len(np.unique(units[part]))
+            share = resampling.share(float(inside.mean()), replicates, taking_part)
             rows.append(
                 {
                     "phase": phase,
@@ -67,8 +70,9 @@ def probability_reliability(outcomes: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``phase``, ``low``, ``high``, ``picks``, ``probability`` (mean of the bin), ``right`` (share)
-        with ``right_low`` and ``right_high`` (Wilson's 95 % interval). Empty without probabilities.
+        ``phase``, ``low``, ``high``, ``picks``, ``probability`` (mean of the bin), ``right``
+        (share) with ``right_low`` and ``right_high`` (Wilson's 95 % interval). Empty without
+        probabilities.
     """
     rows: list[dict[str, Any]] = []
     judged = outcomes[outcomes["kind"].isin(["found", "false"]) & outcomes["probability"].notna()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -10,24 +11,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_prediction.explore.arrivals import PHASES
-from ml_prediction.explore.bootstrap import Interval, Resampling, ratio
+from ml_prediction.explore.bootstrap import FEWEST_UNITS, Interval, Resampling, ratio
 
 Floats = npt.NDArray[np.float64]
 
 DISTANCE_EDGES_KM: Final = (0.0, 10.0, 25.0, 50.0, 100.0, 200.0, 400.0, np.inf)
 MAGNITUDE_EDGES: Final = (-np.inf, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, np.inf)
 WITHIN_S: Final = (0.1, 0.2, 0.5)
-FEWEST_EVENTS: Final = 5
-"""With fewer events, stations are drawn again instead."""
-
 _MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 
 
 def units_of(outcomes: pd.DataFrame) -> tuple[str, npt.NDArray[np.int64], int]:
-    """What is drawn again (``events`` or ``stations``), its number for each row, how many."""
+    """What is drawn again, its number for each row, and how many there are.
+
+    Events; stations where there are too few events.
+    """
     codes, names = pd.factorize(outcomes["event"])
     kind = "events"
-    if len(names) < FEWEST_EVENTS:
+    if len(names) < FEWEST_UNITS:
         codes, names = pd.factorize(outcomes["network"] + "." + outcomes["station"])
         kind = "stations"
     return kind, codes.astype(np.int64), len(names)
@@ -52,7 +53,7 @@ def statistics(
     -------
     pandas.DataFrame
         ``phase``, ``kind`` of the bin (``all``, ``distance``, ``magnitude``, ``instrument``,
-        ``quality``), ``bin``; counts ``arrivals``, ``found``, ``missed``, ``false``; and ``recall``,
+        ``quality``), ``bin``; counts ``arrivals``, ``found``, ``missed``, ``false``; ``recall``,
         ``precision``, ``f1``, ``median_s``, ``spread_s`` (1.4826 times the median absolute
         deviation), ``within_0.1_s`` and so on (shares of what was found), each with ``_low`` and
         ``_high`` of its 95 % interval.
@@ -75,6 +76,7 @@ def _row(
 ) -> dict[str, Any]:
     is_kind = {k: (outcomes["kind"] == k).to_numpy() for k in ("found", "missed", "false")}
     n = {k: int(mask.sum()) for k, mask in is_kind.items()}
+    taking_part = len(np.unique(units))
     drawn = {k: resampling.totals(units[mask]) for k, mask in is_kind.items()}
     row: dict[str, Any] = {
         "arrivals": n["found"] + n["missed"] if has_recall else np.nan,
@@ -93,8 +95,8 @@ def _row(
     }
     for name, (part, whole, drawn_whole) in shares.items():
         factor = 2 if name == "f1" else 1
-        found = resampling.interval(
-            float(ratio(part, whole)), ratio(factor * drawn["found"], drawn_whole)
+        found = resampling.share(
+            float(ratio(part, whole)), ratio(factor * drawn["found"], drawn_whole), taking_part
         )
         if not has_recall and name != "precision":
             found = Interval(np.nan, np.nan, np.nan)
@@ -107,7 +109,7 @@ def _row(
         near = np.abs(residuals) <= limit
         share = ratio(resampling.totals(of_found[near]), drawn["found"])
         value = float(ratio(near.sum(), len(near)))
-        _put(row, f"within_{limit}_s", resampling.interval(value, share))
+        _put(row, f"within_{limit}_s", resampling.share(value, share, taking_part))
     return row
 
 
@@ -141,7 +143,7 @@ def _numeric(
     values = outcomes[column].to_numpy(np.float64)
     if np.isnan(values).all():
         return
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         name = (
             f"< {high:g}{unit}"
             if np.isneginf(low)

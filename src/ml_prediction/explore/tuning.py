@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_prediction.config import PipelineConfig
+from ml_prediction.core.packets import to_packets
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.results import Pick
 from ml_prediction.errors import ConfigurationError
@@ -188,14 +189,15 @@ def pick_crops(
     picks: list[Pick] = []
     done = 0
     for batch in in_batches(cut):
-        traces = [
+        packets = to_packets(
             trace
             for crop in batch
             for trace in crop.stream
             if not setting.vertical_only or trace.stats.channel.endswith("Z")
-        ]
-        pipeline = Pipeline(model, config, expected=_channels(traces), probabilities=False)
-        picks += [*pipeline.push(traces).picks, *pipeline.flush().picks]
+        )
+        channels = {packet.nslc for packet in packets}
+        pipeline = Pipeline(model, config, expected=channels, probabilities=False)
+        picks += [*pipeline.push(packets).picks, *pipeline.flush().picks]
         done += len(batch)
         progress(done)
     spans = [crop.span for crop in cut]
@@ -247,16 +249,15 @@ def score(
         outcomes = judge_above(
             ready.picks, ready.reference, ready.coverage, threshold, tolerance_s
         ).outcomes
-        for (phase, event, kind), size in (
-            outcomes.groupby(["phase", "event", "kind"], sort=False).size().items()
-        ):
-            counts[phase][row, number[event], _KINDS.index(kind)] += size
+        columns = (outcomes[name] for name in ("phase", "event", "kind"))
+        for phase, event, kind in zip(*columns, strict=True):
+            counts[phase][row, number[event], _KINDS.index(kind)] += 1
     return Score(counts, tuple(thresholds))
 
 
 def held_out(result: Score, events: Sequence[str], seed: int = 0) -> dict[str, Counts]:
     """Counts (event, 3) of each phase, at thresholds that the other folds have chosen."""
-    folds = folds_of(np.array(events, dtype=object), seed)
+    folds = folds_of(events, seed)
     chosen: dict[str, Counts] = {}
     for phase, counts in result.counts.items():
         part = np.zeros(counts.shape[1:], dtype=np.int64)
@@ -298,14 +299,17 @@ def compare(
             if not counts.sum():
                 continue
             drawn = _f1(np.einsum("bu,uk->bk", resampling.weights, counts))
-            f1[phase] = resampling.interval(float(_f1(counts.sum(axis=0))), drawn)
+            f1[phase] = resampling.interval(float(_f1(counts.sum(axis=0))), drawn, len(events))
             replicas.append(drawn)
         mean = np.mean(replicas, axis=0)
         value = float(np.mean([interval.value for interval in f1.values()]))
-        f1["mean"] = resampling.interval(value, mean)
-        base = base_of.setdefault(setting.vertical_only, np.array([value, *mean]))
-        is_base = base[0] == value and np.array_equal(base[1:], mean)
-        gain = None if is_base else resampling.interval(value - base[0], mean - base[1:])
+        f1["mean"] = resampling.interval(value, mean, len(events))
+        gain = None
+        if setting.vertical_only in base_of:
+            base = base_of[setting.vertical_only]
+            gain = resampling.interval(value - base[0], mean - base[1:], len(events))
+        else:
+            base_of[setting.vertical_only] = np.array([value, *mean])
         totals = {phase: counts.sum(axis=0) for phase, counts in own.items()}
         trials.append(
             Trial(
@@ -386,9 +390,3 @@ def _covers(spec: ModelSpec, setting: Setting) -> bool:
     least = (setting.stride + setting.blinding[1]) / spec.sampling_rate
     fits = setting.stride + sum(setting.blinding) <= spec.in_samples
     return fits and setting.horizon >= least
-
-
-def _channels(traces: Iterable[Any]) -> set[Any]:
-    from ml_prediction.core.packets import to_packets
-
-    return {packet.nslc for packet in to_packets(traces)}

@@ -22,6 +22,7 @@ from typing import Any
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import Model
 from ml_prediction.models.sigma import SigmaMap, SigmaScale
+from ml_prediction.util.files import write_whole
 
 _OPTIONAL = ("width_power", "odds_power")
 
@@ -90,9 +91,7 @@ def write_calibration(
         phase: {**_as_object(scale), "measured": dict(measured.get(phase, {}))}
         for phase, scale in scales.items()
     }
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, f"{json.dumps(document, indent=2, allow_nan=False)}\n".encode())
 
 
 def calibrated(model: Model, path: str | os.PathLike[str]) -> Model:
@@ -138,9 +137,10 @@ def _scale(value: object, where: str) -> SigmaScale:
 
 
 def _number(value: object, where: str, positive: bool = False) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        if value > 0 or not positive:
-            return float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = float(value) if is_number and isinstance(value, int | float) else math.nan
+    if math.isfinite(number) and (number > 0 or not positive):
+        return number
     what = "a positive number" if positive else "a finite number"
     raise ConfigurationError(f"Calibration {where}: {value!r} must be {what}.")
 
