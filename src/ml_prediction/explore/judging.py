@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -157,8 +157,7 @@ class _Keys:
     def _text(self, table: pd.DataFrame) -> pd.Series:
         if "instrument" in self._parts and "instrument" not in table:
             table = table.assign(instrument=_sensor(table))
-        first, *rest = (table[part].astype(str) for part in self._parts)
-        return first.str.cat(rest, sep="|")
+        return _joined(table, self._parts, "|")
 
 
 def _parts(by: By) -> tuple[str, ...]:
@@ -166,7 +165,13 @@ def _parts(by: By) -> tuple[str, ...]:
 
 
 def _sensor(table: pd.DataFrame) -> pd.Series:
-    return table["location"].astype(str).str.cat(instruments(table).astype(str), sep=".")
+    return _joined(table.assign(code=instruments(table)), ("location", "code"), ".")
+
+
+def _joined(table: pd.DataFrame, names: Sequence[str], sign: str) -> pd.Series:
+    """Text of several columns in one."""
+    rows = zip(*(table[name] for name in names), strict=True)
+    return pd.Series([sign.join(row) for row in rows], index=table.index, dtype=object)
 
 
 def sensors_of(picks: pd.DataFrame) -> pd.DataFrame:

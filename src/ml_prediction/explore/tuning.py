@@ -200,10 +200,15 @@ def pick_crops(
         picks += [*pipeline.push(packets).picks, *pipeline.flush().picks]
         done += len(batch)
         progress(done)
+    return picks, processed_of(cut)
+
+
+def processed_of(cut: Sequence[Crop]) -> Processed:
+    """Stations and span of crops."""
     spans = [crop.span for crop in cut]
     stations = frozenset(("XX", crop.station) for crop in cut)
     start, end = min(s for s, _ in spans), max(e for _, e in spans)
-    return picks, Processed(stations, start, end, "the labelled set")
+    return Processed(stations, start, end, "the labelled set")
 
 
 def picks_as_arrivals(picks: Iterable[Pick], path: Path) -> Arrivals:
