@@ -56,15 +56,20 @@ def test_nearest_first_would_lose_a_pair() -> None:
     assert matched([10, 15], [6, 11], 4) == ([0, 1], [0, 1])
 
 
-@given(st.integers(1, 200), st.randoms(use_true_random=False))
-def test_the_order_of_rows_is_of_no_account(seed: int, random: object) -> None:
+@given(st.integers(1, 200))
+def test_the_order_of_rows_is_of_no_account(seed: int) -> None:
     generator = np.random.default_rng(seed)
     keys = generator.integers(0, 3, 40)
-    times = generator.permutation(1000)[:40]  # no ties
+    times = generator.permutation(1000)[:40]
     order = generator.permutation(25)
     one = match(keys[:25], times[:25], keys[25:], times[25:], 40)
     two = match(keys[:25][order], times[:25][order], keys[25:], times[25:], 40)
-    assert sorted(zip(*one, strict=True)) == sorted(zip(order[two[0]], two[1], strict=True))
+    residuals = [
+        np.abs(times[picks] - times[25:][arrivals]).sum()
+        for picks, arrivals in (one, (order[two[0]], two[1]))
+    ]
+    assert len(one[0]) == len(two[0])
+    assert residuals[0] == residuals[1]  # among equal ones, either will do
 
 
 def test_other_stations_and_phases_are_never_matched() -> None:

@@ -41,6 +41,8 @@ def read_csv_arrivals(path: Path) -> Arrivals:
         text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: no CSV ({str(error).strip()}).") from error
+    if not isinstance(text.index, pd.RangeIndex):  # pandas takes a surplus cell for a row's name
+        raise DataError(f"{path}, line 2: no CSV (more cells than the header has).")
     text.columns = text.columns.str.strip()
     if any(_LABEL.fullmatch(name) for name in text.columns):
         return _labels(path, text)
