@@ -31,6 +31,7 @@ def outcomes(scale: SigmaMap, events: int = 150, each: int = 4, tails: float = 4
             "event": np.repeat([f"e{n}" for n in range(events)], each),
             "residual_s": np.array(sigma) * errors / unit,
             "width_s": widths,
+            "sigma_s": 0.4 * widths,
             "probability": p,
         }
     )
@@ -55,6 +56,13 @@ def test_the_form_and_its_parameters_are_found_again(scale: SigmaMap, form: str)
     if form != "constant":
         table = found.forms.set_index("form")["log_likelihood"]
         assert table[form] > table["constant"] + 0.01
+
+
+def test_sigmas_that_were_right_before_are_as_good_as_calibrated_ones() -> None:
+    table = calibrate(outcomes(SigmaMap(0.4)))["P"].forms.set_index("form")["log_likelihood"]
+    assert table["as picked"] == pytest.approx(table["k x width"], abs=0.01)
+    table = calibrate(outcomes(SigmaMap(0.8)))["P"].forms.set_index("form")["log_likelihood"]
+    assert table["as picked"] < table["k x width"] - 0.1
 
 
 def test_large_errors_of_a_few_do_not_set_sigma() -> None:

@@ -159,10 +159,10 @@ def many(events: int = 40, seed: int = 1) -> Evaluation:
             width, p = generator.uniform(0.08, 0.2), generator.uniform(0.1, 1)
             name = {"station": station, "event": f"e{event:03d}"}
             reference.append(arrival(time, distance_km=10.0 * event, magnitude=2.0, **name))
+            sigma = 0.5 * width
             more: dict[str, Any] = {
                 "probability": p,
                 "width_s": width,
-                "uncertainty_s": 0.5 * width,
                 "quality": 1,
             }
             error = float(generator.normal(0, sigma)) if generator.uniform() < p else 4.0

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import stdtrit
 from scipy.stats import t as student
 
@@ -42,6 +42,9 @@ FORMS: Final[Mapping[str, tuple[bool, bool]]] = {
 }
 """Whether each form fits the power of the width, and that of the odds, beside k."""
 
+AS_PICKED: Final = "as picked"
+"""Row of the table of forms: sigmas that the picks came with, which is no form to choose."""
+
 _WIDTH_POWERS: Final = (-1.0, 1.0)
 """From no dependence on the width to its square: what is steeper does not carry over."""
 _ODDS_POWERS: Final = (-1.0, 0.0)
@@ -52,10 +55,14 @@ _LEAST_PROBABILITY: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """Found arrivals of one phase: residuals, widths (s), probabilities and events, shape (n,)."""
+    """Found arrivals of one phase, shape (n,): all in seconds but probabilities and events.
+
+    ``sigmas`` are those that the picks came with.
+    """
 
     residuals: Floats
     widths: Floats
+    sigmas: Floats
     probabilities: Floats
     events: npt.NDArray[np.object_]
 
@@ -67,6 +74,7 @@ class Residuals:
         return Residuals(
             self.residuals[chosen],
             self.widths[chosen],
+            self.sigmas[chosen],
             self.probabilities[chosen],
             self.events[chosen],
         )
@@ -101,8 +109,8 @@ class Calibration:
     arrivals, events
         How many.
     forms
-        Of each form, on held-out data: ``form``, ``parameters``, ``log_likelihood`` (mean),
-        ``within_1_sigma``, ``within_2_sigma``.
+        Of each form, and of the sigmas that the picks came with, on held-out data: ``form``,
+        ``parameters``, ``log_likelihood`` (mean), ``within_1_sigma``, ``within_2_sigma``.
     held_out_sigma
         Of each arrival, from the folds that it is not in, shape (n,).
     data
@@ -146,6 +154,7 @@ def residuals_of(outcomes: pd.DataFrame, phase: str) -> Residuals:
     return Residuals(
         rows["residual_s"].to_numpy(np.float64),
         rows["width_s"].to_numpy(np.float64),
+        rows["sigma_s"].to_numpy(np.float64),
         rows["probability"].to_numpy(np.float64),
         rows["event"].to_numpy(dtype=object),
     )
@@ -194,18 +203,11 @@ def _calibrate(phase: str, data: Residuals, seed: int) -> Calibration:
             fit = fit_form(form, data.select(~test))
             likelihoods[test] = fit.log_likelihood(data.select(test))
             sigma[test] = fit.sigma(data.select(test))
-        size = np.abs(data.residuals)
-        rows.append(
-            {
-                "form": form,
-                "parameters": 1 + sum(FORMS[form]),
-                "log_likelihood": float(likelihoods.mean()),
-                "within_1_sigma": float((size <= sigma).mean()),
-                "within_2_sigma": float((size <= 2 * sigma).mean()),
-            }
-        )
+        rows.append(_row(form, 1 + sum(FORMS[form]), data, sigma, likelihoods))
         held_out[form] = sigma
     form = _choose(rows)
+    if (data.sigmas > 0).all():
+        rows.append(_as_picked(data, folds))
     return Calibration(
         phase,
         form,
@@ -216,6 +218,35 @@ def _calibrate(phase: str, data: Residuals, seed: int) -> Calibration:
         held_out[form],
         data,
     )
+
+
+def _row(
+    form: str, parameters: int, data: Residuals, sigma: Floats, likelihoods: Floats
+) -> dict[str, Any]:
+    size = np.abs(data.residuals)
+    return {
+        "form": form,
+        "parameters": parameters,
+        "log_likelihood": float(likelihoods.mean()),
+        "within_1_sigma": float((size <= sigma).mean()),
+        "within_2_sigma": float((size <= 2 * sigma).mean()),
+    }
+
+
+def _as_picked(data: Residuals, folds: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """How good the sigmas are that the picks came with; only the tails are fitted."""
+    likelihoods = np.empty(len(data))
+    for fold in range(FOLDS):
+        test = folds == fold
+        train = data.select(~test)
+
+        def cost(degrees: float, known: Residuals = train) -> float:
+            return -float(_log_likelihood(known.residuals, known.sigmas, degrees).mean())
+
+        degrees = float(minimize_scalar(cost, bounds=_DEGREES, method="bounded").x)
+        part = data.select(test)
+        likelihoods[test] = _log_likelihood(part.residuals, part.sigmas, degrees)
+    return _row(AS_PICKED, 0, data, data.sigmas, likelihoods)
 
 
 def folds_of(events: Iterable[object], seed: int) -> npt.NDArray[np.int64]:
