@@ -222,8 +222,8 @@ def choose(trials: Sequence[Trial]) -> Trial:
 
     What costs more, or differs from the model's own setting, must show that it is worth it.
     """
-    first, highest = _first(trials), trials[0]
-    return highest if highest.gain is not None and highest.gain.low > 0 else first
+    better = (trial for trial in trials if trial.gain is not None and trial.gain.low > 0)
+    return next(better, _first(trials))
 
 
 def verdict(trials: Sequence[Trial]) -> list[str]:
