@@ -59,7 +59,8 @@ def test_every_option(driver: FakeDriver, tmp_path: Path) -> None:
         "pick in --model PhaseNet --weights stead --out results --stride 100 --horizon 2 "
         "--threshold P=0.2,S=0.4 --channels HH?,BH? --starttime 2009-08-24 "
         f"--endtime 2009-08-25T01:02:03.5 --inventory {inventory} --response remove --1c clone "
-        "--formats csv,parquet,quakeml,markers,mseed --plot --jobs 3 --overwrite"
+        "--formats csv,parquet,quakeml,markers,mseed --plot --jobs 3 --overwrite "
+        "--stacking mean --blinding 250,100 --calibration c.json"
     )
     assert cli.run(line.split()) == 0
     found = driver.config
@@ -75,6 +76,8 @@ def test_every_option(driver: FakeDriver, tmp_path: Path) -> None:
     assert found.pipeline.one_component == "clone"
     assert found.formats == ("csv", "parquet", "quakeml", "markers", "mseed")
     assert (found.plot, found.jobs, found.overwrite) == (True, 3, True)
+    assert (found.pipeline.stacking, found.pipeline.blinding) == ("mean", (250, 100))
+    assert found.calibration == "c.json"
 
 
 def test_config_reads_back_to_the_same(capsys: pytest.CaptureFixture[str]) -> None:

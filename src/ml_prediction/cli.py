@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ml_prediction import __version__, cli_fetch, cli_rings
+from ml_prediction import __version__, cli_evaluate, cli_fetch, cli_rings
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -196,6 +196,17 @@ def pick(
         str | None,
         typer.Option("--1c", metavar="zero|clone|skip", help="What to do with verticals alone."),
     ] = None,
+    stacking: Annotated[
+        str | None, typer.Option(metavar="max|mean", help="How overlapping windows are merged.")
+    ] = None,
+    blinding: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Samples thrown away at the windows' start and end."),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What sigma is made of; `calibrate` writes it."),
+    ] = None,
     formats: Annotated[
         str | None,
         typer.Option(metavar="csv,parquet,quakeml,markers,mseed", help="What is written."),
@@ -226,6 +237,7 @@ def pick(
         "endtime": endtime,
         "inventory": inventory,
         "formats": _listed(formats),
+        "calibration": calibration,
         "plot": plot,
         "jobs": jobs,
         "overwrite": overwrite,
@@ -236,6 +248,8 @@ def pick(
         "thresholds": _thresholds(threshold),
         "response": response,
         "one_component": one_component,
+        "stacking": stacking,
+        "blinding": _listed(blinding),
     }
     given = {**_set(top), "pipeline": _set(inner)}
     settings = RunConfig.from_tables({} if config is None else read_toml(config), given)
@@ -274,6 +288,10 @@ def earthworm(
 app.add_typer(cli_rings.app)
 app.command()(cli_rings.tank)
 app.command()(cli_fetch.fetch)
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_evaluate.calibrate)
+app.command(name="pick-labelled")(cli_evaluate.pick_labelled)
+app.command()(cli_evaluate.tune)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from ml_prediction.core.summary import Summary
 from ml_prediction.core.triggers import Trigger, TriggerTrack
 from ml_prediction.core.windows import fill_gaps
 from ml_prediction.errors import DataError
+from ml_prediction.models.sigma import expected_error
 from ml_prediction.models.spec import PICK_LABELS, ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import NANOSECONDS, to_utc
@@ -296,7 +297,8 @@ class FeatureExtractor:
         fit_ok = bool(fit.converged[row]) and abs(mu) <= FARTHEST_CENTRE and wide
         shift = mu if fit_ok else 0.0
         rounding = 1 / (math.sqrt(12) * rate)  # a fit to one or two samples may claim any width
-        sigma = max(self._spec.sigma_scale.get(phase, 1.0) * width, rounding)
+        scale = self._spec.sigma_scale.get(phase, 1.0)
+        sigma = max(expected_error(scale, width, trigger.probability), rounding)
         index = trigger.peak + round(shift * rate)
         first = index - self._samples(LOOK_BACK)
         around = self._around(instrument, first, index + self._after + 1)

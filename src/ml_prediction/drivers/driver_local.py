@@ -76,7 +76,7 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
         TemporaryDirectory(prefix=".scratch-", dir=folder.path) as scratch,
         listening(warned),
     ):
-        share = Share(config, run_id, Path(scratch), _read_inventory(config.inventory))
+        share = Share(config, run_id, Path(scratch), read_inventory(config.inventory))
         model = load_configured(config, config.threads)
         source = open_files(
             inputs, channels=config.channels, starttime=config.start, endtime=config.end
@@ -159,7 +159,14 @@ def _no_picks(spec: ModelSpec) -> dict[str, int]:
     return {label: 0 for label in spec.labels if label in spec.thresholds and label != "Detection"}
 
 
-def _read_inventory(path: str | None) -> Inventory | None:
+def read_inventory(path: str | None) -> Inventory | None:
+    """Station metadata of a file; None for no file.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or ObsPy can't read it.
+    """
     if path is None:
         return None
     if not Path(path).is_file():

@@ -33,6 +33,12 @@ class RunConfig(FrozenConfig):
         "(openvino: at most 16), shared by the jobs.",
         examples=[2],
     )
+    calibration: str | None = Field(
+        None,
+        description="What sigma is made of: a file that `ml-prediction calibrate` wrote, instead "
+        "of the package's own.",
+        examples=["calibration.json"],
+    )
     out: str = Field("picks", description="Folder that the results go to.")
     overwrite: bool = Field(
         False, description="Replace the results of an earlier run in that folder."

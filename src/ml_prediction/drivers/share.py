@@ -88,7 +88,12 @@ def load_configured(config: RunConfig, threads: int | None) -> Model:
         As `load_model`.
     """
     return load_model(
-        config.model, config.weights, device=config.device, threads=threads, engine=config.engine
+        config.model,
+        config.weights,
+        device=config.device,
+        threads=threads,
+        engine=config.engine,
+        calibration=config.calibration,
     )
 
 

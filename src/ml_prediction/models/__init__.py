@@ -3,6 +3,7 @@
 Importing this package is cheap: torch and SeisBench are imported when a model is loaded.
 """
 
+from ml_prediction.models.calibration import calibrated
 from ml_prediction.models.engine import Engine, Model
 from ml_prediction.models.loading import from_seisbench, load_model
 from ml_prediction.models.registry import (
@@ -21,6 +22,7 @@ __all__ = [
     "ModelSpec",
     "Normalisation",
     "VerificationResult",
+    "calibrated",
     "from_seisbench",
     "list_models",
     "load_model",

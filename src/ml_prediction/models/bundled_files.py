@@ -9,6 +9,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.models.calibration import parse_calibrations
+from ml_prediction.models.sigma import SigmaScale
 
 STEMS: Final[Mapping[tuple[str, str], str]] = {
     ("EQTransformer", "original"): "eqtransformer_original"
@@ -57,7 +59,7 @@ def read_weights(stem: str) -> bytes:
     return weights
 
 
-def read_sigma_scale(weights_sha256: str) -> dict[str, float]:
-    """Read k of each phase in ``sigma = k x width`` for these weights; empty if unmeasured."""
-    table: dict[str, dict[str, float]] = json.loads(read_bytes("calibration.json"))
-    return {phase: float(k) for phase, k in table.get(weights_sha256, {}).items()}
+def read_sigma_scale(weights_sha256: str) -> dict[str, SigmaScale]:
+    """Read what sigma is made of, by phase, for these weights; empty if unmeasured."""
+    name = "calibration.json"
+    return parse_calibrations(read_bytes(name), name).get(weights_sha256, {})

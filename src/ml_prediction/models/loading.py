@@ -20,6 +20,7 @@ from typing import Any, Final, get_args
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files, seisbench_home, weight_files
+from ml_prediction.models.calibration import calibrated
 from ml_prediction.models.engine import EngineName, Model
 from ml_prediction.models.engines import compiled, export_cache
 from ml_prediction.models.engines.export_cache import Export
@@ -38,6 +39,7 @@ def load_model(
     device: str = "auto",
     threads: int | None = None,
     engine: EngineName = "auto",
+    calibration: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Load a model with trained weights, ready to run.
 
@@ -58,6 +60,8 @@ def load_model(
     engine
         ``torch``, ``openvino`` (compiled, on the CPU), or ``auto``: the fastest for the model
         and the device.
+    calibration
+        File that `ml-prediction calibrate` wrote: what sigma is made of, instead of the package's.
 
     Returns
     -------
@@ -67,9 +71,21 @@ def load_model(
     Raises
     ------
     ConfigurationError
-        If the model is unknown or can't be run, the weights can't be found or read, or the engine
-        can't compute the model here.
+        If the model is unknown or can't be run, the weights can't be found or read, the engine
+        can't compute the model here, or the calibration is not of these weights.
     """
+    model = _load(name, weights, version, device, threads, engine)
+    return model if calibration is None else calibrated(model, calibration)
+
+
+def _load(
+    name: str,
+    weights: str | os.PathLike[str],
+    version: str,
+    device: str,
+    threads: int | None,
+    engine: EngineName,
+) -> Model:
     compile_it = _is_compiled(name, device, engine)
     source = _find(name, os.fspath(weights), not isinstance(weights, str), version)
     if not compile_it:

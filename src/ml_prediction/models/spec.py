@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
+from ml_prediction.models.sigma import SigmaScale
 from ml_prediction.util.frozen import FrozenMap
 
 PICK_LABELS = ("P", "S")
 
-USUAL_SIGMA_SCALE: Final = FrozenMap({"P": 0.45, "S": 0.45})
+USUAL_SIGMA_SCALE: Final[Mapping[str, SigmaScale]] = FrozenMap({"P": 0.45, "S": 0.45})
 """k of weights that nobody has measured; measured ones lie between 0.3 and 0.65."""
 
 
@@ -96,7 +97,7 @@ class ModelSpec:
     normalisation, filters
         Preprocessing as trained.
     sigma_scale
-        k of each phase in ``sigma = k x width``, measured on labelled data.
+        Of each phase: k of ``sigma = k x width``, or a `SigmaMap`, measured on labelled data.
     citation, licence, origin, docstring
         Provenance.
     versions
@@ -116,7 +117,7 @@ class ModelSpec:
     thresholds: Mapping[str, float]
     normalisation: Normalisation
     filters: tuple[FilterSpec, ...] = ()
-    sigma_scale: Mapping[str, float] = USUAL_SIGMA_SCALE
+    sigma_scale: Mapping[str, SigmaScale] = USUAL_SIGMA_SCALE
     citation: str = ""
     licence: str = ""
     origin: str = ""

@@ -1,0 +1,1 @@
+"""Looking at results: evaluation against analysts' picks, calibration, tuning."""
