@@ -41,8 +41,12 @@ def main() -> int:
         if subprocess.call([base, "-m", "venv", str(VENV)]):
             return complain(f"{base} -m venv failed; see its message above.")
     STAMP.unlink(missing_ok=True)
-    # The build backend first and pinned too: build isolation would fetch the newest.
-    for what in (["hatchling", "editables"], ["--no-build-isolation", "-e", ".[dev]"]):
+    # The build backends first and pinned too: build isolation would fetch the newest. setuptools is
+    # for portable-fdsnws-dataselect, a source package that venv's own is too old for.
+    for what in (
+        ["hatchling", "editables", "setuptools"],
+        ["--no-build-isolation", "-e", ".[dev]"],
+    ):
         python = str(VENV / "bin" / "python")
         pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
         if subprocess.call([*pip, "-c", "constraints.txt", *what]):
