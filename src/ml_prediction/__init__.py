@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         InternalError,
         MLPredictionError,
     )
-    from ml_prediction.models import load_model
+    from ml_prediction.models import combine, load_model
     from ml_prediction.util.codes import NSLC, Instrument
 
 __version__: Final = "0.1.0"
@@ -47,6 +47,7 @@ __all__ = [
     "PipelineConfig",
     "Result",
     "__version__",
+    "combine",
     "load_model",
     "pick",
 ]
@@ -64,6 +65,7 @@ _HOMES: Final = {
     "Pipeline": "core.pipeline",
     "PipelineConfig": "config",
     "Result": "core.pipeline",
+    "combine": "models",
     "load_model": "models",
     "pick": "core.run",
 }

@@ -75,17 +75,6 @@ class PipelineConfig(FrozenConfig):
         description="Samples thrown away at the start and end of each window's output.",
         examples=[[500, 500]],
     )
-    combine: Literal["max", "mean", "semblance"] | None = Field(
-        None,
-        description="Several models: merge their probabilities and pick once. If not set, each "
-        "model picks for itself.",
-        examples=["semblance"],
-    )
-    shares: tuple[Positive, ...] | None = Field(
-        None,
-        description="Weight of each model in combine = mean, in the models' order.",
-        examples=[[2.0, 1.0]],
-    )
     lateness: Annotated[float, Field(ge=0, le=3600)] = Field(
         10.0,
         description="Seconds that a gap waits for data that may still come, in event time.",

@@ -23,7 +23,7 @@ from ml_prediction.core.results import Detection, Pick
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.traces import Fragment
 from ml_prediction.core.windows import Window
-from ml_prediction.models import Model, ModelSpec, Normalisation
+from ml_prediction.models import Ensemble, Model, ModelSpec, Normalisation
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import NANOSECONDS, to_ns, to_utc
 
@@ -235,7 +235,9 @@ class Outcome:
         self.summary = part.summary
 
 
-def run(model: Model | Sequence[Model], pushes: Pushes, **options: Any) -> Outcome:
+def run(
+    model: Model | Ensemble | Sequence[Model | Ensemble], pushes: Pushes, **options: Any
+) -> Outcome:
     """Push all, flush, collect."""
     pipeline = Pipeline(model, **options)
     outcome = Outcome()

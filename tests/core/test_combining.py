@@ -15,6 +15,8 @@ from core.packetise import (
     Pushes,
     arrivals,
     assert_same,
+    assert_same_detections,
+    assert_same_picks,
     channels_of,
     cut,
     fake_model,
@@ -28,11 +30,12 @@ from core.packetise import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_prediction.core.combining import SEMBLANCE_ORDER, Combiner, Rule
+from ml_prediction.core.combining import SEMBLANCE_ORDER
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.errors import ConfigurationError
-from ml_prediction.models import Model, Normalisation
+from ml_prediction.models import Ensemble, Model, Normalisation, combine
+from ml_prediction.models.ensemble import Rule
 
 RULES: tuple[Rule, ...] = ("max", "mean", "semblance")
 
@@ -105,7 +108,7 @@ def by_hand(
 def test_the_traces_are_the_members_traces_merged(rule: Rule, seed: int) -> None:
     packets = gappy(seed)
     pushes, options = [packets], {"expected": channels_of(packets)}
-    found = run(members(), pushes, combine=rule, **options)
+    found = run(combine(members(), rule), pushes, **options)
     times, values = joined(found.fragments)["XX.ABC..HH"]
     place = {int(time): number for number, time in enumerate(times)}
     dense = []
@@ -133,12 +136,13 @@ def test_the_traces_are_the_members_traces_merged(rule: Rule, seed: int) -> None
 def test_picks_do_not_depend_on_packets(seed: int, rule: Rule, longest: int, horizon: bool) -> None:
     rng = np.random.default_rng(seed)
     packets = gappy(seed)
-    options: dict[str, Any] = {"combine": rule, "expected": channels_of(packets)}
+    options: dict[str, Any] = {"expected": channels_of(packets)}
+    ensemble = combine(members(), rule)
     if horizon:
         options |= {"stride": 50, "horizon": 1.5}
-    whole = run(members(), [packets], **options)
+    whole = run(ensemble, [packets], **options)
     pieces = arrivals(cut(packets, rng, longest=longest), rng)
-    assert_same(whole, run(members(), pieces, **options))
+    assert_same(whole, run(ensemble, pieces, **options))
     assert len(whole.picks) > 5
 
 
@@ -147,14 +151,15 @@ def test_picks_do_not_depend_on_packets(seed: int, rule: Rule, longest: int, hor
 def test_a_snapshot_in_the_midst_changes_nothing(rule: Rule, queue: int | None) -> None:
     packets = gappy(1)
     pushes = in_time_order(packets, 1.0)
-    options: dict[str, Any] = {"combine": rule, "expected": channels_of(packets)}
-    whole = run(members(), pushes, **options)
-    pipeline, outcome = Pipeline(members(), queue=queue, **options), Outcome()
+    options: dict[str, Any] = {"expected": channels_of(packets)}
+    ensemble = combine(members(), rule)
+    whole = run(ensemble, pushes, **options)
+    pipeline, outcome = Pipeline(ensemble, queue=queue, **options), Outcome()
     for number, push in enumerate(pushes):
         outcome.add(pipeline.push(push))
         outcome.add(pipeline.work())
         if number % 17 == 5:
-            other = Pipeline(members(), queue=queue, **options)
+            other = Pipeline(ensemble, queue=queue, **options)
             other.restore(pipeline.snapshot())
             pipeline = other
     outcome.add(pipeline.flush())
@@ -164,57 +169,60 @@ def test_a_snapshot_in_the_midst_changes_nothing(rule: Rule, queue: int | None) 
 def test_picks_name_the_members_that_agree_and_are_those_of_one_model() -> None:
     pushes = [three_components(np.random.default_rng(3), 60.0)]
     deaf = replace(fake_spec(name="Deaf"), thresholds={"P": 0.999, "S": 0.999})
-    found = run([fake_model(), Model(deaf, Dull())], pushes, combine="mean", thresholds={})
+    found = run(combine([fake_model(), Model(deaf, Dull())], "mean"), pushes)
     assert found.picks
     assert {pick.model_id for pick in found.picks} == {"mean(Energy+Deaf):none+none"}
     assert {pick.members for pick in found.picks} == {("Energy:none",)}
-    both = run([fake_model(), dull_model()], pushes, combine="mean")
+    both = run(combine([fake_model(), dull_model()], "mean"), pushes)
     assert ("Energy:none", "Dull:none") in {pick.members for pick in both.picks}
 
 
 def test_picks_belong_to_the_detections_of_the_combination() -> None:
     pushes = [three_components(np.random.default_rng(4), 60.0)]
-    found = run(members(), pushes, combine="mean")
+    found = run(combine(members(), "mean"), pushes)
     ids = {pick.id for pick in found.picks}
     assert found.detections
     assert {each for d in found.detections for each in d.pick_ids} <= ids
     assert any(d.pick_ids for d in found.detections)
 
 
-def test_one_model_alone_is_itself() -> None:
-    pushes = [three_components(np.random.default_rng(5), 30.0)]
-    alone, combined = run(fake_model(), pushes), run([fake_model()], pushes, combine="semblance")
-    assert_same(alone, combined)
-    assert [pick.id for pick in alone.picks] == [pick.id for pick in combined.picks]
-
-
 def test_models_that_want_the_same_windows_share_them() -> None:
     pushes = in_time_order(three_components(np.random.default_rng(6), 30.0), 1.0)
     twin = Model(fake_spec(weights="other"), Dull())
-    for options in ({}, {"combine": "mean"}):
-        pipeline = Pipeline([fake_model(), twin, dull_model()], **options)  # type: ignore[arg-type]
-        assert len(pipeline._families) == 2
-        shared, alone = Outcome(), Outcome()
-        for push in pushes:
-            shared.add(pipeline.push(push))
-        shared.add(pipeline.flush())
-        if options:
-            continue
-        for model in (fake_model(), twin, dull_model()):
-            each = run(model, pushes)
-            alone.picks += each.picks
-            alone.detections += each.detections
-        assert sorted(pick.id for pick in shared.picks) == sorted(pick.id for pick in alone.picks)
-        assert {pick.id: pick.time for pick in shared.picks} == {
-            pick.id: pick.time for pick in alone.picks
-        }
+    models = [fake_model(), twin, dull_model()]
+    pipeline = Pipeline(models)
+    assert [len(family.members) for family in pipeline._families] == [2, 1]
+    shared, alone = Outcome(), Outcome()
+    for push in pushes:
+        shared.add(pipeline.push(push))
+    shared.add(pipeline.flush())
+    for model in models:
+        each = run(model, pushes)
+        alone.picks += each.picks
+        alone.detections += each.detections
+    assert_same_picks(shared.picks, alone.picks)
+    assert_same_detections(shared.detections, alone.detections)
+
+
+def test_ensembles_and_models_side_by_side_are_each_what_they_are_alone() -> None:
+    packets = gappy(1)
+    pushes = in_time_order(packets, 1.0)
+    options: dict[str, Any] = {"expected": channels_of(packets)}
+    everything: list[Model | Ensemble] = [
+        dull_model(),
+        combine([fake_model(), dull_model()], "mean"),
+        combine([dull_model(), fake_model()], "semblance"),
+    ]
+    together = run(everything, pushes, **options)
+    alone = [pick for each in everything for pick in run(each, pushes, **options).picks]
+    assert_same_picks(together.picks, alone)
 
 
 def test_long_gaps_cost_no_memory_and_are_passed_over() -> None:
     first = three_components(np.random.default_rng(7), 30.0)
     later = [replace(p, start_ns=p.start_ns + 400 * 86_400 * 10**9) for p in first]
     pushes: Pushes = [first, later]
-    found = run(members(), pushes, combine="semblance")
+    found = run(combine(members(), "semblance"), pushes)
     assert sum(fragment.values.shape[1] for fragment in found.fragments) < 20_000
     half = len(found.picks) // 2
     assert half
@@ -222,7 +230,7 @@ def test_long_gaps_cost_no_memory_and_are_passed_over() -> None:
 
 
 def test_nothing_grows_with_time() -> None:
-    pipeline = Pipeline(members(), combine="semblance", stride=50, horizon=1.5)
+    pipeline = Pipeline(combine(members(), "semblance"), stride=50, horizon=1.5)
     sizes = []
     for push in in_time_order(three_components(np.random.default_rng(8), 200.0), 1.0):
         pipeline.push(push)
@@ -236,21 +244,20 @@ def test_nothing_grows_with_time() -> None:
 @pytest.mark.parametrize(
     ("models", "options", "told"),
     [
+        ([fake_model()], {}, "two models or more"),
         ([fake_model(), fake_model()], {}, "Energy:none is a member twice"),
         ([fake_model(), dull_model(sampling_rate=50.0)], {}, "at 50 and 100 Hz"),
         ([fake_model(), dull_model()], {"shares": (1.0, 2.0, 3.0)}, "3 shares for 2 models"),
-        (
-            [fake_model(), dull_model()],
-            {"combine": "max", "shares": (1.0, 2.0)},
-            "Shares are for combine = mean, not for max",
-        ),
+        ([fake_model(), dull_model()], {"shares": (1.0, -2.0)}, "above 0"),
+        ([fake_model(), dull_model()], {"rule": "max", "shares": (1.0, 2.0)}, "not for max"),
+        ([fake_model(), dull_model()], {"rule": "median"}, "known are max, mean, semblance"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
     models: list[Model], options: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
-        Pipeline(models, **{"combine": "mean", **options})
+        combine(models, **{"rule": "mean", **options})
 
 
 def test_shares_weigh_the_mean() -> None:
@@ -258,13 +265,14 @@ def test_shares_weigh_the_mean() -> None:
     one = joined(run(fake_model(), pushes).fragments)["XX.ABC..HH"][1]
     other = joined(run(dull_model(blinding=(0, 0)), pushes).fragments)["XX.ABC..HH"][1]
     models = [fake_model(), dull_model(blinding=(0, 0))]
-    found = joined(run(models, pushes, combine="mean", shares=(3.0, 1.0)).fragments)["XX.ABC..HH"]
+    found = joined(run(combine(models, "mean", shares=(3.0, 1.0)), pushes).fragments)["XX.ABC..HH"]
     np.testing.assert_allclose(found[1], 0.75 * one + 0.25 * other, rtol=0, atol=1e-6)
 
 
-def test_the_spec_of_a_combination_says_what_is_in_it() -> None:
-    specs = [fake_spec(), fake_spec(name="Other", normalisation=Normalisation("peak"))]
-    spec = Combiner(specs, "max").spec
-    assert spec.id == "max(Energy+Other):none+none"
-    assert spec.labels == ("Detection", "P", "S")
-    assert spec.weights_sha256 not in {each.weights_sha256 for each in specs}
+def test_the_spec_of_an_ensemble_says_what_is_in_it() -> None:
+    models = [fake_model(), dull_model(normalisation=Normalisation("peak"))]
+    specs = [combine(models, rule).spec for rule in RULES]
+    assert [spec.id for spec in specs] == [f"{rule}(Energy+Dull):none+none" for rule in RULES]
+    assert specs[0].labels == ("Detection", "P", "S")
+    hashes = {spec.weights_sha256 for spec in (*specs, *(model.spec for model in models))}
+    assert len(hashes) == 4  # the fake models have the same one

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,8 @@ import numpy.typing as npt
 from ml_prediction.core.channel import FOREVER
 from ml_prediction.core.coherence import Floats, semblance, weighted_mean
 from ml_prediction.core.postprocessing import Chunk
-from ml_prediction.errors import ConfigurationError
-from ml_prediction.models.spec import ModelSpec
+from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.util.codes import Instrument
-
-Rule = Literal["max", "mean", "semblance"]
 
 SEMBLANCE_WINDOW: Final = 0.5
 """Seconds over which coherence is measured, as in ELEP."""
@@ -44,48 +40,25 @@ class Combiner:
 
     Parameters
     ----------
-    specs
-        The members, of one sampling rate.
-    rule
-        ``max``: the highest probability. ``mean``: the mean, weighted if there are ``shares``.
-        ``semblance``: the highest, times a power of the coherence of the members (see
-        :func:`semblance`).
-    shares
-        Weight of each member in the mean; None for equal ones.
+    ensemble
+        Members and rule, see `ml_prediction.models.ensemble.combine`.
     thresholds
-        Of the labels that are picked, where they are not the models' own.
-
-    Raises
-    ------
-    ConfigurationError
-        If the members don't fit together, or the shares don't fit them.
-
-    References
-    ----------
-    Yuan, Ni, Lin and Denolle (2023), Better together: ensemble learning for earthquake detection
-    and phase picking, IEEE Transactions on Geoscience and Remote Sensing 61.
+        Of the labels that are picked, where they are not the members' own.
     """
 
-    def __init__(
-        self,
-        specs: Sequence[ModelSpec],
-        rule: Rule,
-        *,
-        shares: Sequence[float] | None = None,
-        thresholds: Mapping[str, float] | None = None,
-    ) -> None:
-        _check(specs, rule, shares)
-        self.spec = _combined(specs, rule)
-        self._rule: Rule = rule
+    def __init__(self, ensemble: Ensemble, thresholds: Mapping[str, float]) -> None:
+        specs = [model.spec for model in ensemble.members]
+        self._spec = ensemble.spec
+        self._rule = ensemble.rule
         self._rows = [
             [spec.labels.index(label) if label in spec.labels else None for spec in specs]
-            for label in self.spec.labels
+            for label in self._spec.labels
         ]
-        self._shares = np.ones(len(specs)) if shares is None else np.array(shares, dtype=float)
+        self._shares = np.array(ensemble.shares)
         self._ids = [spec.id for spec in specs]
-        self._thresholds = [{**spec.thresholds, **(thresholds or {})} for spec in specs]
-        semblant = rule == "semblance"
-        self._half = round(SEMBLANCE_WINDOW * self.spec.sampling_rate / 2) if semblant else 0
+        self._thresholds = [{**spec.thresholds, **thresholds} for spec in specs]
+        semblant = ensemble.rule == "semblance"
+        self._half = round(SEMBLANCE_WINDOW * self._spec.sampling_rate / 2) if semblant else 0
         self._tracks: dict[Instrument, _Track] = {}
 
     def add(self, member: int, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -117,7 +90,7 @@ class Combiner:
     def agreeing(self, instrument: Instrument, label: str, onset: int, end: int) -> tuple[str, ...]:
         """Members that reach their own threshold themselves between two samples, both included."""
         track = self._tracks[instrument]
-        row = self._rows[self.spec.labels.index(label)]
+        row = self._rows[self._spec.labels.index(label)]
         found = []
         for member, at in enumerate(row):
             if at is None:
@@ -185,7 +158,7 @@ class Combiner:
         ]
         if not merged or merged[-1].stop < stop:
             # nothing is known up to here: what waits for later samples need not wait for them
-            empty = np.zeros((len(self.spec.labels), 0), dtype=np.float32)
+            empty = np.zeros((len(self._spec.labels), 0), dtype=np.float32)
             merged.append(Chunk(instrument, stop, empty, np.zeros(0, dtype=np.bool_)))
         self._drop(track)
         return merged
@@ -268,48 +241,3 @@ def _covered(members: Sequence[Sequence[Chunk]], begin: int, stop: int) -> list[
         else:
             stretches.append((first, last))
     return stretches
-
-
-def _combined(specs: Sequence[ModelSpec], rule: Rule) -> ModelSpec:
-    """What is to be known of the members as one model; the first one leads."""
-    labels = dict.fromkeys(
-        label for spec in specs for label in spec.labels if label in spec.thresholds
-    )
-    names = "+".join(spec.name for spec in specs)
-    whole = "+".join(spec.weights_sha256 for spec in specs)
-    return replace(
-        specs[0],
-        name=f"{rule}({names})",
-        weights="+".join(spec.weights for spec in specs),
-        weights_sha256=hashlib.sha256(whole.encode()).hexdigest(),
-        labels=tuple(labels),
-        thresholds={label: _mean(specs, "thresholds", label) for label in labels},
-        sigma_scale={label: _mean(specs, "sigma_scale", label) for label in labels},
-        versions={name: v for spec in reversed(specs) for name, v in spec.versions.items()},
-    )
-
-
-def _mean(specs: Sequence[ModelSpec], what: str, label: str) -> float:
-    values = [float(each[label]) for each in (getattr(s, what) for s in specs) if label in each]
-    return sum(values) / len(values) if values else 1.0
-
-
-def _check(specs: Sequence[ModelSpec], rule: Rule, shares: Sequence[float] | None) -> None:
-    ids = [spec.id for spec in specs]
-    twice = sorted({each for each in ids if ids.count(each) > 1})
-    if twice:
-        raise ConfigurationError(f"{', '.join(twice)} is a member twice; name each model once.")
-    rates = sorted({spec.sampling_rate for spec in specs})
-    if len(rates) > 1:
-        raise ConfigurationError(
-            "Models can be combined that work at one sampling rate, not at "
-            f"{' and '.join(f'{rate:g}' for rate in rates)} Hz."
-        )
-    if shares is None:
-        return
-    if rule != "mean":
-        raise ConfigurationError(f"Shares are for combine = mean, not for {rule}; leave them out.")
-    if len(shares) != len(specs):
-        raise ConfigurationError(
-            f"{len(shares)} shares for {len(specs)} models; give one for each, in their order."
-        )

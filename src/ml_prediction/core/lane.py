@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -23,38 +23,49 @@ from ml_prediction.core.summary import Summary
 from ml_prediction.core.traces import Fragment, data_runs
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import Model
+from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
 
 TOGETHER = 32  # picks that are described at once where nobody waits for each
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Finder:
-    """What is found in probability traces: those of one model, or several models' merged ones.
+    """What is found in probability traces: those of one model, or an ensemble's merged ones.
 
     Attributes
     ----------
     spec
-        The model, or the combination as one.
+        The model, or the ensemble as one.
     combiner
         Merges the members' traces; None where there is one model.
     extractor
         Stage 4.
-    waveforms
-        Where the data are: stage 1 of the (first) model.
+    family
+        Whose data describe the picks: that of the (first) model.
     """
 
     spec: ModelSpec
     combiner: Combiner | None
     extractor: FeatureExtractor
-    waveforms: Preprocessor
+    family: Family
 
     def forget(self, instrument: Instrument) -> None:
         """Forget an instrument."""
         self.extractor.forget(instrument)
         if self.combiner is not None:
             self.combiner.forget(instrument)
+
+    def release(self, instrument: Instrument) -> None:
+        """Let go what no finder needs any more, after this one went on."""
+        needed = self.extractor.needed_from(instrument)
+        if self.combiner is not None:
+            self.combiner.release(instrument, needed)
+        for other in self.family.finders:
+            if other is not self:
+                needed = min(needed, other.extractor.needed_from(instrument))
+        self.family.preprocessor.release(instrument, needed)
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""
@@ -72,10 +83,10 @@ class Finder:
         spec, instrument = self.spec, chunk.instrument
         result = []
         for start, stop in data_runs(chunk):
-            changes = self.waveforms.offset_changes(instrument, start, stop)
+            changes = self.family.preprocessor.offset_changes(instrument, start, stop)
             edges = [start, *changes, stop]
             for first, last in pairwise(edges):
-                offset = self.waveforms.offset_ns(instrument, first)
+                offset = self.family.preprocessor.offset_ns(instrument, first)
                 values = chunk.values[:, first - chunk.start : last - chunk.start]
                 start_ns = time_of(first, spec.rate) + offset
                 result.append(
@@ -92,7 +103,7 @@ class Finder:
         return result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Member:
     """Stages 2 and 3 of one model.
 
@@ -111,7 +122,7 @@ class Member:
     finder: Finder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Family:
     """Stage 1, and the models that see the same windows.
 
@@ -126,19 +137,9 @@ class Family:
     members: list[Member] = field(default_factory=list)
     finders: list[Finder] = field(default_factory=list)
 
-    def release(self, instrument: Instrument, finder: Finder) -> None:
-        """Let go what no finder needs any more, after one of them went on."""
-        needed = finder.extractor.needed_from(instrument)
-        if finder.combiner is not None:
-            finder.combiner.release(instrument, needed)
-        for other in self.finders:
-            if other is not finder:
-                needed = min(needed, other.extractor.needed_from(instrument))
-        self.preprocessor.release(instrument, needed)
-
 
 def families(
-    models: Sequence[Model],
+    models: Sequence[Model | Ensemble],
     config: PipelineConfig,
     expected: Sequence[NSLC],
     inventory: Inventory | None,
@@ -151,72 +152,61 @@ def families(
     Raises
     ------
     ConfigurationError
-        If settings don't fit a model, or the models don't fit together.
+        If settings don't fit a model.
     """
     remove = inventory is not None and config.response == "remove"
     response = Response(inventory) if remove else None
-    combiner = _combiner([model.spec for model in models], config)
-    families: dict[object, Family] = {}
-    common: Finder | None = None
-    for number, model in enumerate(models):
-        spec = model.spec
-        stride, blinding = _placing(spec, config)
-        check_windows(spec, stride, blinding, config.horizon)
-        key = (stride, *(getattr(spec, name) for name in PREPARATION))
-        family = families.get(key)
-        summary = Summary() if family is None else family.summary
-        predictor = Predictor(
-            model, config.batch_size, overlap=overlap, queue=queue, summary=summary
-        )
-        if family is None:
-            preprocessor = Preprocessor(
+    leads = {_windows_of(_members(item)[0].spec, config) for item in models}
+    found: dict[Hashable, Family] = {}
+    for item in models:
+        finder: Finder | None = None
+        for number, model in enumerate(_members(item)):
+            spec = model.spec
+            stride, blinding = _placing(spec, config)
+            check_windows(spec, stride, blinding, config.horizon)
+            key = _windows_of(spec, config)
+            summary = found[key].summary if key in found else Summary()
+            predictor = Predictor(
+                model, config.batch_size, overlap=overlap, queue=queue, summary=summary
+            )
+            if key not in found:
+                preprocessor = Preprocessor(
+                    spec,
+                    stride=stride,
+                    lateness=config.lateness,
+                    one_component=config.one_component,
+                    resampling=config.resampling,
+                    expected=expected,
+                    response=response,
+                    dips=channel_dips(inventory),
+                    keep=key in leads,
+                    batch_size=predictor.batch_size,
+                    summary=summary,
+                )
+                found[key] = Family(preprocessor, summary)
+            if finder is None:
+                finder = _finder(item, config, found[key], response, run_id, overlap)
+            stacker = Stacker(
                 spec,
                 stride=stride,
-                lateness=config.lateness,
-                one_component=config.one_component,
-                resampling=config.resampling,
-                expected=expected,
-                response=response,
-                dips=channel_dips(inventory),
-                keep=common is None,
-                batch_size=predictor.batch_size,
+                stacking=config.stacking or spec.stacking,
+                blinding=blinding,
+                horizon=_horizon(config, spec),
                 summary=summary,
             )
-            family = families[key] = Family(preprocessor, summary)
-        if common is None:
-            finder = Finder(
-                spec if combiner is None else combiner.spec,
-                combiner,
-                _extractor(
-                    [model] if combiner is None else models,
-                    config,
-                    combiner,
-                    family.preprocessor,
-                    response,
-                    run_id,
-                    TOGETHER if overlap else 1,
-                ),
-                family.preprocessor,
-            )
-            family.finders.append(finder)
-            common = None if combiner is None else finder
-        else:
-            finder = common
-        endless = math.isinf(config.horizon)
-        stacker = Stacker(
-            spec,
-            stride=stride,
-            stacking=config.stacking or spec.stacking,
-            blinding=blinding,
-            horizon=None if endless else samples_in(config.horizon, spec.rate),
-            summary=summary,
-        )
-        family.members.append(Member(model, predictor, stacker, number, finder))
-    return list(families.values())
+            found[key].members.append(Member(model, predictor, stacker, number, finder))
+    return list(found.values())
 
 
-PREPARATION = ("sampling_rate", "in_samples", "components", "normalisation", "filters")
-"""What of a model's description decides how its windows are made, besides the stride."""
+def _members(item: Model | Ensemble) -> Sequence[Model]:
+    return item.members if isinstance(item, Ensemble) else (item,)
+
+
+def _windows_of(spec: ModelSpec, config: PipelineConfig) -> Hashable:
+    """What decides how a model's windows are made."""
+    stride, _ = _placing(spec, config)
+    preparation = (spec.components, spec.normalisation, spec.filters)
+    return (stride, spec.sampling_rate, spec.in_samples, *preparation)
 
 
 def _placing(spec: ModelSpec, config: PipelineConfig) -> tuple[int, tuple[int, int]]:
@@ -224,33 +214,31 @@ def _placing(spec: ModelSpec, config: PipelineConfig) -> tuple[int, tuple[int, i
     return config.stride or spec.stride, config.blinding or spec.blinding
 
 
-def _combiner(specs: Sequence[ModelSpec], config: PipelineConfig) -> Combiner | None:
-    if config.combine is None or len(specs) == 1:
-        return None
-    return Combiner(specs, config.combine, shares=config.shares, thresholds=config.thresholds)
+def _horizon(config: PipelineConfig, spec: ModelSpec) -> int | None:
+    return None if math.isinf(config.horizon) else samples_in(config.horizon, spec.rate)
 
 
-def _extractor(
-    models: Sequence[Model],
+def _finder(
+    item: Model | Ensemble,
     config: PipelineConfig,
-    combiner: Combiner | None,
-    waveforms: Preprocessor,
+    family: Family,
     response: Response | None,
     run_id: str,
-    together: int,
-) -> FeatureExtractor:
-    """Stage 4 of one model, or of the combination of several."""
-    spec = models[0].spec if combiner is None else combiner.spec
+    overlap: bool,
+) -> Finder:
+    """Stage 4 of a model or an ensemble."""
+    spec = item.spec
+    combiner = Combiner(item, config.thresholds) if isinstance(item, Ensemble) else None
     versions = {"ml_prediction": __version__, **spec.versions}
     after = math.inf
-    for model in models:
+    for model in _members(item):
         stride, blinding = _placing(model.spec, config)
         after = min(after, config.horizon - (stride + blinding[1]) / spec.sampling_rate)
-    return FeatureExtractor(
+    extractor = FeatureExtractor(
         spec,
         thresholds={**spec.thresholds, **config.thresholds},
         quality=config.quality,
-        waveforms=waveforms,
+        waveforms=family.preprocessor,
         response=response,
         provenance=Provenance(
             config.hash,
@@ -259,9 +247,12 @@ def _extractor(
         ),
         agreeing=None if combiner is None else combiner.agreeing,
         after=after,
-        together=together,
-        summary=waveforms.summary,
+        together=TOGETHER if overlap else 1,
+        summary=family.summary,
     )
+    finder = Finder(spec, combiner, extractor, family)
+    family.finders.append(finder)
+    return finder
 
 
 def check_windows(spec: ModelSpec, stride: int, blinding: tuple[int, int], horizon: float) -> None:

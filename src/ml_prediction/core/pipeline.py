@@ -25,6 +25,7 @@ from ml_prediction.core.traces import Fragment, to_stream
 from ml_prediction.core.windows import Skipped, Window
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models.engine import Model
+from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import to_ns
 
@@ -100,8 +101,8 @@ class Pipeline:
     Parameters
     ----------
     model
-        From :func:`ml_prediction.load_model`; or several: each picks for itself, or with
-        ``combine`` all of them together.
+        From :func:`ml_prediction.load_model` or :func:`ml_prediction.combine`; or several, each
+        of which picks for itself.
     config
         Settings; None for the defaults.
     expected
@@ -139,7 +140,7 @@ class Pipeline:
 
     def __init__(
         self,
-        model: Model | Sequence[Model],
+        model: Model | Ensemble | Sequence[Model | Ensemble],
         config: PipelineConfig | None = None,
         *,
         expected: Iterable[NSLC] = (),
@@ -279,12 +280,10 @@ class Pipeline:
         for family in self._families:
             self._run(family, family.preprocessor.flush(), harvest)
             self._drain(family, harvest)
-        for family in self._families:
-            for member in family.members:
-                self._extract(family, member, member.stacker.flush(), harvest)
-        for family in self._families:
-            for finder in family.finders:
-                self._finish(family, finder, harvest)
+        for member in self._members:
+            self._extract(member, member.stacker.flush(), harvest)
+        for finder in self._finders:
+            self._finish(finder, harvest)
         for family in self._families:
             family.preprocessor.reset()
         harvest.linked.clear()
@@ -380,20 +379,17 @@ class Pipeline:
                         item, open_end=item.instrument not in self._ended
                     )
                 ]
-            self._extract(family, member, chunks, harvest)
+            self._extract(member, chunks, harvest)
 
-    def _extract(
-        self, family: Family, member: Member, chunks: list[Chunk], harvest: _Harvest
-    ) -> None:
+    def _extract(self, member: Member, chunks: list[Chunk], harvest: _Harvest) -> None:
         """Traces of one model to where picks are found in them, if need be with the others'."""
         finder = member.finder
         if finder.combiner is not None:
-            family = self._families[0]
             with self._watch.stage("postprocessing"):
                 chunks = finder.combiner.add(member.number, chunks)
-        self._find(family, finder, chunks, harvest)
+        self._find(finder, chunks, harvest)
 
-    def _find(self, family: Family, finder: Finder, chunks: list[Chunk], harvest: _Harvest) -> None:
+    def _find(self, finder: Finder, chunks: list[Chunk], harvest: _Harvest) -> None:
         if not chunks:
             return
         if self._probabilities:
@@ -403,17 +399,17 @@ class Pipeline:
         with self._watch.stage("feature extraction"):
             picks, detections = finder.extractor.add(chunks)
             for instrument in {chunk.instrument for chunk in chunks}:
-                family.release(instrument, finder)
+                finder.release(instrument)
                 key = (str(instrument), finder.spec.id)
                 linked = finder.extractor.linked_until(instrument)
                 harvest.linked[key] = time_of(linked, finder.spec.rate)
         harvest.picks += picks
         harvest.detections += detections
 
-    def _finish(self, family: Family, finder: Finder, harvest: _Harvest) -> None:
+    def _finish(self, finder: Finder, harvest: _Harvest) -> None:
         """What is left where nothing follows."""
         if finder.combiner is not None:
-            self._find(family, finder, finder.combiner.flush(), harvest)
+            self._find(finder, finder.combiner.flush(), harvest)
         with self._watch.stage("feature extraction"):
             picks, detections = finder.extractor.flush()
         if finder.combiner is not None:
@@ -440,7 +436,7 @@ class Pipeline:
         return [self.config.hash, hashlib.sha256(text.encode()).hexdigest()]
 
 
-def _checked(model: Model | Sequence[Model]) -> list[Model]:
+def _checked(model: Model | Ensemble | Sequence[Model | Ensemble]) -> list[Model | Ensemble]:
     """The models as a list.
 
     Raises
@@ -449,7 +445,7 @@ def _checked(model: Model | Sequence[Model]) -> list[Model]:
         If there is none, or something else among them.
     """
     models = list(model) if isinstance(model, Sequence) else [model]
-    strangers = [item for item in models if not isinstance(item, Model)]
+    strangers = [item for item in models if not isinstance(item, Model | Ensemble)]
     if strangers or not models:
         what = f"not {type(strangers[0]).__name__}" if strangers else "but there is none"
         raise ConfigurationError(

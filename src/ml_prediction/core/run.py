@@ -13,11 +13,12 @@ from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.pipeline import Pipeline, Result
 from ml_prediction.core.results import detection_order, pick_order
 from ml_prediction.models.engine import Model
+from ml_prediction.models.ensemble import Ensemble
 
 
 def pick(
     stream: Stream | Trace | Iterable[Trace | Packet],
-    model: Model | Sequence[Model],
+    model: Model | Ensemble | Sequence[Model | Ensemble],
     config: PipelineConfig | None = None,
     *,
     inventory: Inventory | None = None,
@@ -32,7 +33,7 @@ def pick(
         Traces of any channels, rates, lengths and gaps, in any order, in counts. Not changed.
         A single trace will do.
     model
-        From :func:`ml_prediction.load_model`; or several.
+        From :func:`ml_prediction.load_model` or :func:`ml_prediction.combine`; or several.
     config
         Settings; None for the defaults.
     inventory

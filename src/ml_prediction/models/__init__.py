@@ -5,6 +5,7 @@ Importing this package is cheap: torch and SeisBench are imported when a model i
 
 from ml_prediction.models.calibration import calibrated
 from ml_prediction.models.engine import Engine, Model
+from ml_prediction.models.ensemble import Ensemble, combine
 from ml_prediction.models.loading import from_seisbench, load_model
 from ml_prediction.models.registry import (
     ModelInfo,
@@ -16,6 +17,7 @@ from ml_prediction.models.spec import FilterSpec, ModelSpec, Normalisation
 
 __all__ = [
     "Engine",
+    "Ensemble",
     "FilterSpec",
     "Model",
     "ModelInfo",
@@ -23,6 +25,7 @@ __all__ = [
     "Normalisation",
     "VerificationResult",
     "calibrated",
+    "combine",
     "from_seisbench",
     "list_models",
     "load_model",
