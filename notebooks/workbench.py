@@ -9,8 +9,10 @@ how often each labelled window is cut.
 from __future__ import annotations
 
 import csv
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -266,12 +268,31 @@ def judge(
     **options
         Of the pipeline.
     """
-    stream = Stream(
-        trace
-        for crop in cuts
-        for trace in (crop.stream if change is None else change(crop.stream.copy()))
-    )
-    return judge_picks(picks_as_arrivals(mlp.pick(stream, model, **options).picks, _HERE), cuts)
+    stream = together(cuts, change)
+    with quiet():
+        picks = mlp.pick(stream, model, **options).picks
+    return judge_picks(picks_as_arrivals(picks, _HERE), cuts)
+
+
+def together(cuts: Sequence[Crop], change: Change | None = None) -> Stream:
+    """All cuts in one stream, without the constant horizontals of vertical-only stations."""
+    stream = Stream()
+    for crop in cuts:
+        traces = Stream(trace for trace in crop.stream if np.ptp(trace.data))
+        stream += traces if change is None else change(traces.copy())
+    return stream
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the pipeline's sentences on channels that are constant for a while."""
+    logger = logging.getLogger("ml_prediction")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def judge_picks(picks: Arrivals, cuts: Sequence[Crop]) -> Evaluation:
