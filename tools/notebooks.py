@@ -102,7 +102,7 @@ def run(paths: Sequence[Path], folder: Path) -> int:
             execute(path.resolve(), folder / name)
             print(f"{name}: {time.monotonic() - begin:.0f} s, {folder / name}")
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {str(error)[-2000:]}", file=sys.stderr)  # what was wrong comes last
             status = 1
     return status
 
