@@ -28,9 +28,10 @@ from rich.console import Console
 import ml_prediction as mlp
 from ml_prediction.data import scenario
 from ml_prediction.data.fetch_testdata import FetchOptions, fetch_scenario
-from ml_prediction.explore.arrivals import PHASES, Arrivals
+from ml_prediction.explore import judging
+from ml_prediction.explore.arrivals import Arrivals
 from ml_prediction.explore.bootstrap import Interval, Resampling, ratio
-from ml_prediction.explore.evaluation import Evaluation, evaluate
+from ml_prediction.explore.evaluation import TOLERANCE, Scope, prepare
 from ml_prediction.explore.labelled import (
     COMPONENTS,
     Crop,
@@ -40,6 +41,7 @@ from ml_prediction.explore.labelled import (
     reference_of,
 )
 from ml_prediction.explore.readers import read_arrivals
+from ml_prediction.explore.statistics import statistics, units_of
 from ml_prediction.explore.tuning import picks_as_arrivals, processed_of
 from ml_prediction.models import Model
 from ml_prediction.models.ensemble import Ensemble
@@ -252,9 +254,25 @@ def _windows_of(record: Record, picks: Arrivals) -> tuple[list[LabelledWindow], 
 # -- judging ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Picks of cuts against the known arrivals.
+
+    Attributes
+    ----------
+    outcomes
+        As in `ml_prediction.explore.judging.Judgement`.
+    overall
+        By phase that is labelled: counts, recall, precision, F1, median and spread of residuals.
+    """
+
+    outcomes: pd.DataFrame
+    overall: dict[str, dict[str, Any]]
+
+
 def judge(
     model: Model | Ensemble, cuts: Sequence[Crop], change: Change | None = None, **options: Any
-) -> Evaluation:
+) -> Judged:
     """Pick cuts, each as a station of its own, and compare with the known arrivals.
 
     Parameters
@@ -268,10 +286,26 @@ def judge(
     **options
         Of the pipeline.
     """
-    stream = together(cuts, change)
+    return judge_picks(pick_cuts(model, cuts, change, **options), cuts)
+
+
+def judge_picks(picks: Arrivals, cuts: Sequence[Crop]) -> Judged:
+    """Judge picks of cuts as `ml-prediction evaluate` does, without intervals and sweeps."""
+    ready = prepare(picks, reference_of(cuts, _HERE), TOLERANCE, Scope(), processed_of(cuts))
+    outcomes = judging.judge(ready.picks, ready.reference, ready.coverage, TOLERANCE).outcomes
+    _, units, count = units_of(outcomes)
+    table = statistics(outcomes, Resampling(count, 1, 0), units, "station")
+    rows = table[table["kind"] == "all"].to_dict("records")
+    return Judged(outcomes, {row["phase"]: {str(k): v for k, v in row.items()} for row in rows})
+
+
+def pick_cuts(
+    model: Model | Ensemble, cuts: Sequence[Crop], change: Change | None = None, **options: Any
+) -> Arrivals:
+    """Pick cuts; as `judge`."""
     with quiet():
-        picks = mlp.pick(stream, model, **options).picks
-    return judge_picks(picks_as_arrivals(picks, _HERE), cuts)
+        picks = mlp.pick(together(cuts, change), model, **options).picks
+    return picks_as_arrivals(picks, _HERE)
 
 
 def together(cuts: Sequence[Crop], change: Change | None = None) -> Stream:
@@ -306,53 +340,49 @@ _HERE: Final = Path("notebook")
 _KINDS: Final = ("found", "missed", "false")
 
 
-def scores(evaluations: dict[str, Evaluation], base: str) -> pd.DataFrame:
+def scores(judged: dict[str, Judged], base: str) -> pd.DataFrame:
     """One row for each setting: recall, precision, residuals; F1 and its gain over the base's.
 
     F1 is the mean over the phases that are labelled. Residuals in seconds, pick minus analyst.
     """
     rows = {}
-    for name, evaluation in evaluations.items():
+    for name, one in judged.items():
         row: dict[str, Any] = {}
-        f1 = []
-        for phase in PHASES:
-            overall = evaluation.overall(phase)
-            if overall:
-                columns = ("recall", "precision", "median_s", "spread_s")
-                row |= {f"{phase} {column}": overall[column] for column in columns}
-                f1.append(overall["f1"])
-        gain = f1_gain(evaluations[base], evaluation)
-        rows[name] = row | {
-            "F1": float(np.mean(f1)),
-            "gain": gain.value,
-            "gain low": gain.low,
-            "gain high": gain.high,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+        for phase, overall in one.overall.items():
+            for column in ("recall", "precision", "median_s", "spread_s"):
+                row[f"{phase} {column}"] = overall[column]
+        row["F1"] = float(np.mean([overall["f1"] for overall in one.overall.values()]))
+        if name != base:
+            gain = f1_gain(judged[base], one)
+            row |= {"gain": gain.value, "gain low": gain.low, "gain high": gain.high}
+        rows[name] = row
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def f1_gain(base: Evaluation, other: Evaluation, seed: int = 0) -> Interval:
+def f1_gain(base: Judged, other: Judged, seed: int = 0) -> Interval:
     """Difference of mean F1 with its 95 % interval: bootstrap over events, paired."""
     events = sorted({*base.outcomes["event"], *other.outcomes["event"]})
     resampling = Resampling(len(events), REPLICATES, seed)
     value, drawn = 0.0, np.zeros(REPLICATES)
-    phases = [phase for phase in PHASES if base.overall(phase)]
-    for sign, evaluation in ((1, other), (-1, base)):
-        for phase in phases:
-            counts = _counts(evaluation.outcomes, phase, events)
-            value += sign * float(_f1(counts.sum(axis=0))) / len(phases)
-            drawn += sign * _f1(resampling.weights @ counts) / len(phases)
+    for sign, one in ((1, other), (-1, base)):
+        for phase in base.overall:
+            counts = _counts(one.outcomes, phase, events)
+            value += sign * float(_f1(counts.sum(axis=0))) / len(base.overall)
+            drawn += sign * _f1(resampling.weights @ counts) / len(base.overall)
     return resampling.interval(value, drawn, len(events))
 
 
 def better(table: pd.DataFrame, base: str) -> list[str]:
     """Settings whose F1 is above the base's by more than chance."""
+    if "gain low" not in table:
+        return []
     return [str(name) for name in table.index[table["gain low"] > 0] if name != base]
 
 
-def residuals(evaluation: Evaluation, phase: str) -> pd.Series:
+def residuals(judged: Judged, phase: str) -> pd.Series:
     """Pick minus analyst in seconds of what was found, by (event, station)."""
-    found = evaluation.outcomes
+    found = judged.outcomes
     found = found[(found["kind"] == "found") & (found["phase"] == phase)]
     return found.set_index(["event", "station"])["residual_s"]
 
