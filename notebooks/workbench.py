@@ -2,8 +2,8 @@
 
 Data are looked for in this order: the folder ``../shared`` beside the repository; ``testdata`` in
 it, where ``ml-prediction fetch notebooks/notebooks.toml`` put them; the network, by that command;
-the earthquake that comes with ObsPy. The environment variable `DATA` leaves steps out, `CUTS` sets
-how often each labelled window is cut.
+the earthquake that comes with ObsPy. The environment variable `DATA` leaves steps out, `SIZE` says
+how much is done.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from ml_prediction.models.ensemble import Ensemble
 
 DATA: Final = "ML_PREDICTION_NOTEBOOK_DATA"
 """``auto`` (default), ``offline`` (no network), or ``packaged`` (ObsPy's earthquake alone)."""
-CUTS: Final = "ML_PREDICTION_NOTEBOOK_CUTS"
-"""Cuts of each labelled window; the tests take few."""
+SIZE: Final = "ML_PREDICTION_NOTEBOOK_SIZE"
+"""``full`` (default), or ``small``: a part of the data, for the tests."""
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SHARED: Final = ROOT.parent / "shared"
@@ -103,13 +103,28 @@ class Labelled:
     windows: list[LabelledWindow]
     channels: list[str]
 
-    def cuts(self, usual: int) -> list[Crop]:
-        """Random cuts, the same at every call: ``usual`` of each window, or what `CUTS` says."""
-        return list(crops(self.windows, int(os.environ.get(CUTS, usual))))
+    def cuts(self, count: int) -> list[Crop]:
+        """Random cuts, so many of each window, the same at every call; all that `SIZE` allows."""
+        if not small():
+            return list(crops(self.windows, count))
+        return [cut for cut in crops(self.windows, 1) if self._number(cut) % 4 == 0]
 
     def channels_of(self, crop: Crop) -> str:
         """Channel codes of the window that a cut is of."""
-        return self.channels[int(crop.station[1:].split("-")[0])]
+        return self.channels[self._number(crop)]
+
+    @staticmethod
+    def _number(crop: Crop) -> int:
+        return int(crop.station[1:].split("-")[0])
+
+
+def small() -> bool:
+    """Whether little is to be done."""
+    sizes = {"full": False, "small": True}
+    value = os.environ.get(SIZE, "full")
+    if value not in sizes:
+        raise mlp.ConfigurationError(f"{SIZE} is {value!r}; known are {', '.join(sizes)}.")
+    return sizes[value]
 
 
 # -- data -------------------------------------------------------------------------------------
@@ -327,12 +342,6 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def judge_picks(picks: Arrivals, cuts: Sequence[Crop]) -> Evaluation:
-    """Picks of cuts against the known arrivals; both phases, 0.5 s."""
-    reference = reference_of(cuts, _HERE)
-    return evaluate(picks, reference, processed=processed_of(cuts), replicates=REPLICATES)
 
 
 REPLICATES: Final = 1000
