@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import obspy
 import pandas as pd
-from obspy import Inventory, Stream
+from obspy import Inventory, Stream, UTCDateTime
 from rich.console import Console
 
 import ml_prediction as mlp
@@ -166,6 +166,21 @@ def six_component_sites() -> list[Record]:
     return found
 
 
+def gappy_record() -> Record | None:
+    """Twenty minutes of IV.BDI with a gap of 11 to 13 s in each component; None without it."""
+    path = SHARED / "data" / "Gappy_Data" / "IV.BDI_example.mseed"
+    title = "IV.BDI, broadband at 20 Hz, 2014-04-04: one gap in each component"
+    if _allowed("shared") and path.is_file():
+        stream = obspy.read(path, starttime=_BDI[0], endtime=_BDI[1])
+        return Record(title, stream, Inventory(), None)
+    part = _fetched("iv_bdi")
+    if part is None:
+        return None
+    files = sorted(path for path in (part / "sds").rglob("*") if path.is_file())
+    stream = Stream(trace for path in files for trace in obspy.read(path))
+    return Record(title, stream, obspy.read_inventory(part / "stations.xml"), None)
+
+
 def labelled_windows() -> Labelled:
     """Windows with an analyst's picks, else those of the records that are there."""
     folder = SHARED / "data" / "labelled_windows"
@@ -205,6 +220,7 @@ def fetch_all(out: Path, client: str | None = None) -> int:
     return fetch_scenario(scenario.read(SCENARIO), options, out=console, err=console)
 
 
+_BDI: Final = (UTCDateTime(2014, 4, 4, 2, 5), UTCDateTime(2014, 4, 4, 2, 25))
 _M43: Final = "M4.3 near Port Townsend, 2023-10-09 02:21:08 UTC (uw61965081), six stations"
 _RJOB: Final = "ObsPy's example: local earthquake at BW.RJOB, 2009-08-24 00:20 UTC, 30 s"
 
@@ -229,7 +245,7 @@ def _fetched(part: str) -> Path | None:
 
 
 def _is_there(folder: Path) -> bool:
-    return (folder / "sds").is_dir() and any((folder / "events").glob("*.xml"))
+    return (folder / "sds").is_dir() and (folder / "stations.xml").is_file()
 
 
 def _waveforms(part: Path) -> tuple[Stream, Inventory]:
@@ -307,7 +323,13 @@ def judge(
 def judge_picks(picks: Arrivals, cuts: Sequence[Crop]) -> Judged:
     """Judge picks of cuts as `ml-prediction evaluate` does, without intervals and sweeps."""
     ready = prepare(picks, reference_of(cuts, _HERE), TOLERANCE, Scope(), processed_of(cuts))
-    outcomes = judging.judge(ready.picks, ready.reference, ready.coverage, TOLERANCE).outcomes
+    return judged_outcomes(
+        judging.judge(ready.picks, ready.reference, ready.coverage, TOLERANCE).outcomes
+    )
+
+
+def judged_outcomes(outcomes: pd.DataFrame) -> Judged:
+    """Summarise outcomes, which may be those of several runs in one table."""
     _, units, count = units_of(outcomes)
     table = statistics(outcomes, Resampling(count, 1, 0), units, "station")
     rows = table[table["kind"] == "all"].to_dict("records")
@@ -386,7 +408,7 @@ def better(table: pd.DataFrame, base: str) -> list[str]:
     """Settings whose F1 is above the base's by more than chance."""
     if "gain low" not in table:
         return []
-    return [str(name) for name in table.index[table["gain low"] > 0] if name != base]
+    return [str(name) for name in table.index[table["gain low"] > 1e-9] if name != base]
 
 
 def residuals(judged: Judged, phase: str) -> pd.Series:
