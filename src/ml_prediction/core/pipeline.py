@@ -176,9 +176,11 @@ class Pipeline:
     @property
     def summary(self) -> Summary:
         """Totals so far, over all models. A restored pipeline counts from its restart on."""
-        total = self._families[0].summary.copy()
-        for family in self._families[1:]:
-            total.add(family.summary, same_packets=True)
+        total = Summary()
+        for number, family in enumerate(self._families):
+            own = family.summary.copy()
+            own.windows *= len(family.members)  # made once, seen by each
+            total.add(own, same_packets=number > 0)
         return total
 
     @property
