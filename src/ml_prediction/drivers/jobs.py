@@ -121,7 +121,7 @@ def _work(task: _Task) -> ShareResult:
         _shared["done"][task.index] = done
 
     with listening(WarningLog()) as warned:
-        model = load_configured(config, task.threads)
-        result = run_share(task.source, model, task.share, tell)
+        models = load_configured(config, task.threads)
+        result = run_share(task.source, models, task.share, tell)
     problems = [*task.source.problems, *result.problems]
     return replace(result, problems=problems, warnings=tuple(warned.sentences))

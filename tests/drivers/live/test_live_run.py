@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.messages import decode_error
 from ml_prediction.earthworm.tables import read_tables
 from ml_prediction.errors import InternalError
-from ml_prediction.models import Model
+from ml_prediction.models import Model, combine
 from ml_prediction.util.codes import NSLC
 
 PATIENCE = 30.0
@@ -62,7 +62,7 @@ def engine(eqt: Model, monkeypatch: pytest.MonkeyPatch) -> Moody:
     moody = Moody(len(eqt.spec.labels))
     moody.open.set()
     model = Model(eqt.spec, moody)
-    monkeypatch.setattr(setup, "load_model", lambda *a, **k: model)
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [model])
     return moody
 
 
@@ -173,6 +173,26 @@ def test_an_engine_that_always_fails_is_told_and_ends_the_process(
     assert isinstance(running.error, InternalError)
     errors = [decode_error(m.payload) for m in system.messages() if m.logo.type == 2]
     assert 7 in {error.number for error in errors}
+
+
+def test_an_ensemble_picks_live_and_goes_on_after_a_restart(
+    system: LiveSystem, engine: Moody, eqt: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Model(replace(eqt.spec, name="Other", in_samples=3000, stride=1500), engine)
+    together = combine([Model(eqt.spec, engine), other], "semblance")
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [together])
+    system.configure("SnapshotInt 1")
+    running = Running(system)
+    feed(system, 120)
+    # Windows of 60 s start every 30 s, those of 30 s every 15 s.
+    status_of(running, lambda s: s["windows"] == 4 + 7, "windows of both")
+    running.end()
+    assert running.around.latest["model"] == together.spec.id
+    running = Running(system)
+    feed(system, 180)
+    status_of(running, lambda s: s["windows"] == 2 + 4, "windows of what is new")
+    running.end()
+    assert running.around.latest["errors"][str(int(Alarm.STATE))] == 0
 
 
 def test_a_log_that_cannot_be_written_is_told(system: LiveSystem, engine: Moody) -> None:
