@@ -103,12 +103,12 @@ def wait_for(true: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def feed(system: LiveSystem, seconds: int = 300) -> None:
+def feed(system: LiveSystem, seconds: int = 300, begin: int = 0) -> None:
     rng = np.random.default_rng(1)
     for letter in "ZNE":
         samples = rng.integers(-500, 500, seconds * 100).astype(np.int32)
         nslc = NSLC("UW", "GNW", "", f"HH{letter}")
-        system.put(payload for _, payload in packetise(nslc, 1.6e9, 100.0, samples, 10.0))
+        system.put(payload for _, payload in packetise(nslc, 1.6e9 + begin, 100.0, samples, 10.0))
 
 
 def short(station: str, start: float) -> list[bytes]:
@@ -142,7 +142,7 @@ def test_a_stalled_engine_stops_the_heartbeats_and_does_not_keep_the_process(
     monkeypatch.setattr(heart.Pulse.tick, "__defaults__", (0.5,))
     monkeypatch.setattr(heart, "HEEDING_SECONDS", 0.3)
     given_up = threading.Event()
-    monkeypatch.setattr(heart, "end_process", given_up.set)
+    monkeypatch.setattr(heart, "end_process", lambda status: given_up.set())
     running = Running(system)
     wait_for(lambda: running.around.latest, "main loop")
     engine.open.clear()
@@ -280,6 +280,28 @@ def test_messages_that_nobody_takes_are_counted_and_told(
     status = status_of(running, lambda s: s["errors"]["2"], "error")
     running.end()
     assert status["dropped"]["messages: overload"] == status["errors"]["2"] > 100
+
+
+def test_a_pause_of_our_own_makes_nobody_silent(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data that wait for us are not late: silence counts up to when we had taken in everything."""
+    system.configure("StationFile stations\nSilenceTimeout 1\nAllowedLateness 0")
+    pushed = LiveRun._push
+
+    def slow(run: LiveRun, delivery: Delivery) -> None:
+        time.sleep(0.3)
+        pushed(run, delivery)
+
+    monkeypatch.setattr(LiveRun, "_push", slow)
+    running = Running(system)
+    wait_for(lambda: running.around.latest, "main loop")
+    for begin in range(0, 70, 7):
+        feed(system, 7, begin)
+        time.sleep(0.06)  # a delivery of its own
+    status = status_of(running, lambda s: s["packets"] == 3 * 10, "packets")
+    running.end()
+    assert status["late_samples"] == 0
 
 
 def test_what_was_silent_for_long_is_forgotten(
