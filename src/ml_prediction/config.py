@@ -83,6 +83,13 @@ class PipelineConfig(FrozenConfig):
         "zero",
         description="Vertical only: horizontals are zeros, copies of the vertical, or no picks.",
     )
+    site: Literal["max", "mean"] | None = Field(
+        None,
+        description="How the probabilities of a site's instruments (e.g. HH and EN of one station "
+        "and location) are merged, so that each arrival is picked once. If not set, each "
+        "instrument is picked for itself.",
+        examples=["max"],
+    )
     resampling: Literal["linear", "minimum"] = Field(
         "linear", description="Phase of the anti-alias filter. Minimum phase never rings early."
     )

@@ -57,11 +57,15 @@ class Gathering:
         int
             Recorded samples of it that come too late to be merged.
         """
-        self.chunks[member].append(chunk)
         self.fronts[member] = chunk.stop
-        if self.emitted is None or chunk.start >= self.emitted:
-            return 0
-        return int(chunk.valid[: self.emitted - chunk.start].sum())
+        late = 0
+        if self.emitted is not None and chunk.start < self.emitted:
+            count = self.emitted - chunk.start
+            late = int(chunk.valid[:count].sum())
+            values, valid = chunk.values[:, count:], chunk.valid[count:]
+            chunk = Chunk(chunk.instrument, max(self.emitted, chunk.start), values, valid)
+        self.chunks[member].append(chunk)
+        return late
 
     def pass_over(self, member: int, index: int) -> None:
         """Do not wait for what a member may have before an index."""
