@@ -438,7 +438,7 @@ class Pipeline:
         self._find(member.finder, chunks, harvest)
 
     def _pass_over(self, instrument: Instrument, time_ns: int, harvest: _Harvest) -> None:
-        """Let sites not wait for an instrument of which nothing has come, where it would be late."""
+        """Let sites not wait for what would be late, of an instrument of which nothing has come."""
         if instrument in self._unheard:
             before_ns = time_ns - seconds_to_ns(self.config.lateness)
             for finder in self._finders:

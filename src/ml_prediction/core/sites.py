@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
+from ml_prediction.config import SiteRule
 from ml_prediction.core.channel import FOREVER
 from ml_prediction.core.coherence import weighted_mean
 from ml_prediction.core.gathering import Gathering, Traces
@@ -18,8 +19,6 @@ from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.summary import Summary
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.codes import NSLC, Instrument
-
-SiteRule = Literal["max", "mean"]
 
 Site = tuple[Instrument, ...]
 """Instruments of one network, station and location code; the first one gives it its name."""

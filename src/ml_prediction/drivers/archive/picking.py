@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from ml_prediction.core.results import Detection, Pick, detection_order, pick_or
 from ml_prediction.drivers.archive.plan import Unit
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import BATCH
+from ml_prediction.drivers.site_time import SiteTime
 from ml_prediction.errors import DataError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sources.files import open_files
@@ -115,15 +117,17 @@ def pick_unit(
         overlap=True,
         emit=unit.span,
     )
+    site_time = SiteTime(pipeline, source.files, BATCH)
     linker, days = DetectionLinker(), _Days(to_ns(start), to_ns(end))
     picks: list[Pick] = []
     detections: list[Detection] = []
     with collections_spared():
         for batch in source.batches(BATCH):
             days.add(batch)
-            linked, found = linker.add(pipeline.push(batch))
-            picks += linked
-            detections += found
+            for result in chain([pipeline.push(batch)], site_time.after(batch)):
+                linked, found = linker.add(result)
+                picks += linked
+                detections += found
         linked, found = linker.add(pipeline.flush())
     picks += [*linked, *linker.close()]
     detections += found
