@@ -283,9 +283,9 @@ class SiteMerger:
             self._summary.note("clipped", int(left_out[number].any(axis=0).sum()), site[number])
         if self._rule == "max":
             return np.asarray(np.fmax.reduce(stack))
-        shares = np.ones(len(site))
-        rows = stack.astype(np.float64).swapaxes(0, 1)
-        return np.array([weighted_mean(row, shares) for row in rows], dtype=np.float32)
+        rows = stack.reshape(len(site), -1).astype(np.float64)
+        mean = weighted_mean(rows, np.ones(len(site))).astype(np.float32)
+        return mean.reshape(stack.shape[1:])
 
     def _stacked(self, track: _Track, first: int, last: int) -> tuple[Traces, Flags]:
         """Traces as they are merged, and where clipped ones are left out, hence NaN.

@@ -1,6 +1,6 @@
 """A run in several processes, each with its own instruments.
 
-Instruments never need each other, those of a site apart, so each process reads, picks and spools its
+Instruments of different sites never need each other, so each process reads, picks and spools its
 own; what they leave is merged by time. The picks are those of one process.
 """
 

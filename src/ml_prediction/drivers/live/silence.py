@@ -40,7 +40,7 @@ class Silence:
         Seconds after which the last of its windows has closed; then there is nothing to tell.
     sites
         Instruments that wait for each other: of one that is silent, or has never sent anything,
-        the time is told for as long as any other sends.
+        the time is told for as long as any other sends. It is not earlier than the others'.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Silence:
                 continue
             over = now - self._heard(instrument) > self._timeout + self._tail
             last.due = math.inf if over else now + AGAIN_SECONDS
-            yield instrument, last.newest_ns + seconds_to_ns(silent)
+            time_ns = last.newest_ns + seconds_to_ns(silent)
+            yield instrument, max(time_ns, *self._newest_at_site(instrument, now))
 
     def gone(self, now: float) -> list[Instrument]:
         """Instruments that have been silent so long that they can be forgotten; they are, here."""
@@ -102,6 +103,12 @@ class Silence:
         """When anything came of an instrument, or of another at its site."""
         site = self._sites.get(instrument, (instrument,))
         return max(self._last[each].seconds for each in site if each in self._last)
+
+    def _newest_at_site(self, instrument: Instrument, now: float) -> list[int]:
+        """Newest samples, in nanoseconds, of those at an instrument's site that are not silent."""
+        site = [self._last[i] for i in self._sites.get(instrument, ()) if i in self._last]
+        awake = [each for each in site if now - each.seconds <= self._timeout]
+        return [each.newest_ns for each in awake] or [0]
 
     def snapshot(self) -> list[list[Any]]:
         """State as plain values."""
