@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import obspy
 import pytest
 from core.packetise import (
     START_NS,
@@ -24,6 +26,7 @@ from core.packetise import (
     in_time_order,
     joined,
     make_packet,
+    packets_of,
     run,
     three_components,
     utc,
@@ -408,3 +411,26 @@ def test_a_clipped_broadband_that_is_alone_is_picked() -> None:
     assert "clipped" not in found.summary.notes
     late = [p.id for p in alone.picks if p.instrument == HH and p.time > utc(10.0)]
     assert late == [p.id for p in found.picks if p.time > utc(10.0)]
+
+
+def beside(packets: list[Packet], rng: np.random.Generator) -> list[Packet]:
+    """What an accelerometer records at the same place: noise."""
+    noise = [replace(p, samples=rng.normal(0.0, 100.0, len(p))) for p in packets]
+    return renamed(noise, "HN")
+
+
+def test_clipped_records_are_told_from_others(shared: Path) -> None:
+    clipped = obspy.read(shared / "data/Analogue_EQs/hawaii_clipped/*.mseed")
+    others = obspy.read(shared / "data/Full_Array/uw61965081_PortTownsend_M4.3.mseed")
+    teleseism = obspy.read(shared / "data/Analogue_EQs/tohoku_M9.1/IV_BOB.mseed")
+    found = set()
+    for stream in (clipped, others.select(channel="[HE]H?"), teleseism):
+        for station in {trace.stats.station for trace in stream}:
+            packets = packets_of(stream.select(station=station))
+            packets += beside(packets, np.random.default_rng(1))
+            model = fake_model(in_samples=3000, stride=3000)
+            outcome = run(model, [packets], expected=channels_of(packets), site="max")
+            if outcome.summary.notes["clipped"]:
+                found.add(station)
+    assert found == {trace.stats.station for trace in clipped}
+    assert len(found) == 6
