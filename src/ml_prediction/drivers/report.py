@@ -85,14 +85,14 @@ class Report:
             "warnings": self.warnings,
             "skipped_inputs": sorted({str(p.path) for p in self.problems if p.unit == "file"}),
             "outputs": sorted(self.outputs),
-            "models": [_model(each) for each in self.models],
+            "models": [describe_model(each) for each in self.models],
             "config": _json_values(self.config.model_dump(mode="python")),
             "config_hash": self.config.pipeline.hash,
             "versions": versions(),
         }
 
 
-def _model(model: Model | Ensemble) -> dict[str, Any]:
+def describe_model(model: Model | Ensemble) -> dict[str, Any]:
     """What a model is, or an ensemble and its members."""
     spec = model.spec
     known = {"name": spec.name, "weights": spec.weights, "sha256": spec.weights_sha256}
@@ -101,7 +101,7 @@ def _model(model: Model | Ensemble) -> dict[str, Any]:
             **known,
             "combine": model.rule,
             "shares": list(model.shares),
-            "members": [_model(each) for each in model.members],
+            "members": [describe_model(each) for each in model.members],
         }
     return {
         **known,
