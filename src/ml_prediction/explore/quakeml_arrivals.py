@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
@@ -38,6 +38,11 @@ def read_quakeml_arrivals(path: Path) -> Arrivals:
         catalogue = obspy.read_events(str(path), format="QUAKEML")
     except (ParseError, SyntaxError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: can't be read as QuakeML ({error}).") from error
+    return catalogue_arrivals(catalogue, path)
+
+
+def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:
+    """Arrivals of events that ObsPy has read, as `read_quakeml_arrivals`; the path is named only."""
     rows: list[dict[str, Any]] = []
     origins: dict[str, Origin] = {}
     skipped: Counter[str] = Counter()
