@@ -49,7 +49,7 @@ def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:
     for event in catalogue:
         name = str(event.resource_id).rsplit("/", 1)[-1]
         origin = event.preferred_origin() or next(iter(event.origins), None)
-        magnitude = _magnitude(event)
+        magnitude = magnitude_of(event)
         if origin is not None and None not in (origin.time, origin.latitude, origin.longitude):
             origins[name] = Origin(
                 to_ns(origin.time), float(origin.latitude), float(origin.longitude), magnitude
