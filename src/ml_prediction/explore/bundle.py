@@ -47,7 +47,7 @@ from ml_prediction.explore.bundle_tables import (
 from ml_prediction.explore.bundle_waveforms import CHANNELS, AnyClient, Asked, Extent, as_server
 from ml_prediction.explore.comcat_history import Contribution, history_frame, history_of
 from ml_prediction.explore.distances import epicentral_km
-from ml_prediction.explore.events import event_name, one_event, origin_of, to_quakeml
+from ml_prediction.explore.events import event_name, one_event, origin_of, place, to_quakeml
 from ml_prediction.explore.quakeml_arrivals import catalogue_arrivals
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.frozen import FrozenMap
@@ -371,11 +371,11 @@ class EventBundle:
 
     def describe(self) -> list[str]:
         """What is in it, a line each."""
-        origin, automatic = self.origin, sum(p.evaluation_mode == "automatic" for p in self.event.picks)
-        count = len(self.event.picks)
+        origin, modes = self.origin, [p.evaluation_mode for p in self.event.picks]
+        count, automatic = len(modes), modes.count("automatic")
         lines = [
             f"{self.event_id}: M{origin.magnitude:.1f}, {isoformat(to_utc(origin.time_ns))}, "
-            f"{origin.latitude:.3f} N {origin.longitude:.3f} E, {self.depth_km:.1f} km deep",
+            f"{place(origin)}, {self.depth_km:.1f} km deep",
             f"catalogue: {count - automatic} analyst picks, {automatic} automatic, "
             f"{len(self.contributions)} contributions",
         ]

@@ -122,10 +122,12 @@ def is_bundle(folder: Path) -> bool:
 
 
 def plain_name(text: str) -> str:
-    """A name of a file for a code or model id; two that differ get two."""
+    """A name of a file for a channel or model id; two that differ get two."""
     plain = _PLAIN.sub("_", text)
     if plain == text and not text.startswith("."):
         return text
+    if "_" not in text and plain == text.replace(":", "_"):
+        return plain
     return f"{plain.lstrip('.')}-{sha256(text.encode())[:8]}"
 
 

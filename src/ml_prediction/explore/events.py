@@ -71,6 +71,12 @@ def origin_of(event: Event) -> Origin | None:
     )
 
 
+def place(origin: Origin) -> str:
+    """Coordinates as people write them: ``48.040 N 122.731 W``."""
+    north, east = "NS"[origin.latitude < 0], "EW"[origin.longitude < 0]
+    return f"{abs(origin.latitude):.3f} {north} {abs(origin.longitude):.3f} {east}"
+
+
 def to_quakeml(event: Event) -> bytes:
     """QuakeML document with this event alone."""
     body = BytesIO()

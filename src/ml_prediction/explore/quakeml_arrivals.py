@@ -116,6 +116,7 @@ def _columns(pick: Pick) -> dict[str, Any]:
     }
 
 
-def _magnitude(event: Event) -> float:
+def magnitude_of(event: Event) -> float:
+    """Preferred magnitude, else the first; NaN if it has none."""
     found = event.preferred_magnitude() or next(iter(event.magnitudes), None)
     return math.nan if found is None or found.mag is None else float(found.mag)
