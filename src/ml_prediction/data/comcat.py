@@ -106,9 +106,7 @@ class Summary:
     place: str
 
 
-def search(
-    server: Server, start: UTCDateTime, end: UTCDateTime, **query: object
-) -> list[Summary]:
+def search(server: Server, start: UTCDateTime, end: UTCDateTime, **query: object) -> list[Summary]:
     """Events of a time span, in order of time.
 
     Where the server finds more than it gives at once, the time span is halved.

@@ -34,7 +34,7 @@ from ml_prediction.data.metadata import merge_stations
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.arrivals import Origin
-from ml_prediction.explore.bundle_folder import plain_name, read_folder, write_folder
+from ml_prediction.explore.bundle_folder import plain_name, read_folder, sha256, write_folder
 from ml_prediction.explore.bundle_tables import (
     contributions_csv,
     contributions_of_csv,
@@ -92,6 +92,8 @@ class EventBundle:
         Records by channel (``NET.STA.LOC.CHA``).
     asked
         What data centres were asked for, and what came of it.
+    fetched
+        Checksums of the extents (server, stations, channels, times) that were asked for.
     picks, detections
         The models'.
     picked_by
@@ -108,6 +110,7 @@ class EventBundle:
     stationxml: bytes | None = field(default=None, repr=False)
     miniseed: Mapping[str, bytes] = field(default_factory=FrozenMap, repr=False)
     asked: tuple[Asked, ...] = field(default=(), repr=False)
+    fetched: tuple[str, ...] = field(default=(), repr=False)
     picks: tuple[Pick, ...] = field(default=(), repr=False)
     detections: tuple[Detection, ...] = field(default=(), repr=False)
     picked_by: tuple[str, ...] = ()
@@ -220,6 +223,7 @@ class EventBundle:
                 Asked(NSLC(*a["code"]), a["start_ns"], a["end_ns"], a["outcome"], a["reason"])
                 for a in about["asked"]
             ),
+            fetched=tuple(about["fetched"]),
             picks=picks_parquet(files[PICKS]),
             detections=detections_parquet(files[DETECTIONS]),
             picked_by=tuple(about["picked_by"]),
@@ -269,16 +273,16 @@ class EventBundle:
             "waveforms": {_file(WAVEFORMS, code): code for code in sorted(self.miniseed)},
             "probabilities": {_file(PROBABILITIES, m): m for m in sorted(self.probabilities)},
             "picked_by": list(self.picked_by),
+            "fetched": list(self.fetched),
             "asked": [asdict(each) for each in self.asked],
         }
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EventBundle):
             return NotImplemented
-        return (
-            self.files() == other.files()
-            and json.loads(json.dumps(self._about())) == json.loads(json.dumps(other._about()))
-        )
+        return self.files() == other.files() and json.loads(
+            json.dumps(self._about())
+        ) == json.loads(json.dumps(other._about()))
 
     def __hash__(self) -> int:
         return hash((self.event_id, self.quakeml))
@@ -465,7 +469,7 @@ class EventBundle:
     ) -> Self:
         """The same with waveforms of an FDSN data centre.
 
-        What is there already is not asked for again. What fails is kept in `failed`, with a warning
+        What is there already is not asked for again; all there: the bundle itself. What fails is kept in `failed`, with a warning
         in the log; the rest is there, and the same call again asks for what is missing.
 
         Parameters
@@ -501,6 +505,9 @@ class EventBundle:
         """
         server = as_server(client, timeout, attempts)
         extent = self._extent(pad, channels, radius_km, stations)
+        key = sha256(f"{server.url} {extent}".encode())
+        if key in self.fetched and not self.failed and not again:
+            return self
         found = waveforms.fetch(
             extent,
             server,
@@ -516,6 +523,7 @@ class EventBundle:
             f"{new} channels from {server.url}",
             miniseed=FrozenMap(found.miniseed),
             asked=found.asked,
+            fetched=tuple(sorted({*self.fetched, key})),
         )
         if bundle.failed:
             _log.warning(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ml_prediction.data.fdsn import Server
-from ml_prediction.errors import ServiceError
+from ml_prediction.errors import ConfigurationError
 from ml_prediction.explore.bundle import EventBundle
 from ml_prediction.explore.bundle_folder import is_bundle
 from ml_prediction.explore.bundle_picks import run_ids
@@ -86,10 +86,11 @@ def build(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
         As the steps.
     """
     bundle = _start(event_id, folder, recipe)
+    before = bundle.miniseed
     if recipe.data is not None:
         bundle = _fetch(bundle, folder, recipe, recipe.data)
     if recipe.models and bundle.miniseed:
-        bundle = _pick(bundle, folder, recipe)
+        bundle = _pick(bundle, folder, recipe, before)
     if recipe.markers:
         bundle.save_markers(folder / MARKERS)
     if recipe.plot and bundle.miniseed:
@@ -106,25 +107,24 @@ def _start(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
         recipe.told(f"{event_id}: asking {recipe.events.name} for the event.")
         bundle = EventBundle.from_comcat(event_id, recipe.events, libcomcat=recipe.libcomcat)
     else:
-        raise ServiceError(f"{event_id}: neither a server nor a file to have it from.")
+        raise ConfigurationError(f"{event_id}: name a server of events, or a QuakeML file.")
     bundle.save(folder)
     return bundle
 
 
 def _fetch(bundle: EventBundle, folder: Path, recipe: Recipe, server: Server) -> EventBundle:
-    if not bundle.asked or bundle.failed or recipe.again:
-        recipe.told(f"{bundle.event_id}: asking {server.name} for waveforms.")
-        fetched = bundle.fetch_waveforms(
-            server,
-            recipe.pad,
-            recipe.channels,
-            radius_km=recipe.radius_km,
-            stations=recipe.stations,
-            parallel=recipe.parallel,
-            again=recipe.again,
-            cache=folder / CACHE,
-            done=recipe.done,
-        )
+    fetched = bundle.fetch_waveforms(
+        server,
+        recipe.pad,
+        recipe.channels,
+        radius_km=recipe.radius_km,
+        stations=recipe.stations,
+        parallel=recipe.parallel,
+        again=recipe.again,
+        cache=folder / CACHE,
+        done=recipe.done,
+    )
+    if fetched is not bundle:
         fetched.save(folder)
         shutil.rmtree(folder / CACHE, ignore_errors=True)
         bundle = fetched
@@ -134,11 +134,16 @@ def _fetch(bundle: EventBundle, folder: Path, recipe: Recipe, server: Server) ->
     return with_stations
 
 
-def _pick(bundle: EventBundle, folder: Path, recipe: Recipe) -> EventBundle:
+def _pick(
+    bundle: EventBundle, folder: Path, recipe: Recipe, before: Mapping[str, bytes]
+) -> EventBundle:
+    """Have the models pick that have not, or all where waveforms have come."""
+    fresh = bundle.miniseed != before
     waiting = [
         model
         for model in recipe.models
-        if not set(run_ids(model, {})) <= set(bundle.picked_by)
+        if fresh
+        or not set(run_ids(model, {})) <= set(bundle.picked_by)
         or (recipe.probabilities and model.spec.id not in bundle.probabilities)
     ]
     if not waiting:

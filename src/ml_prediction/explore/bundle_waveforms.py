@@ -364,5 +364,3 @@ def miniseed_of(stream: Stream) -> bytes:
 def travel_s(distance_km: float, depth_km: float) -> float:
     """Seconds after the origin by which the S wave has come, generously."""
     return float((distance_km**2 + depth_km**2) ** 0.5 / SLOWEST_KM_S)
-
-

@@ -49,9 +49,7 @@ def with_distances(
     return filled
 
 
-def epicentral_km(
-    origin: Origin, inventory: Inventory | None
-) -> dict[tuple[str, str], float]:
+def epicentral_km(origin: Origin, inventory: Inventory | None) -> dict[tuple[str, str], float]:
     """Epicentral distance of each station of an inventory, by network and station code."""
     return {
         (network.code, station.code): _distance(origin, (station.latitude, station.longitude))

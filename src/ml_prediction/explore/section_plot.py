@@ -134,8 +134,10 @@ def draw_section(
     height = float(np.clip(1.9 + _ROW_IN * len(rows), *_HEIGHT_IN))
     figure = Figure(figsize=(_WIDTH_IN, height), layout="constrained", dpi=_DPI)
     FigureCanvasAgg(figure)
-    axes, beside = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1)) if pairs else (
-        figure.subplots(), None
+    axes, beside = (
+        figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+        if pairs
+        else (figure.subplots(), None)
     )
     _draw_waves(axes, rows, levels, space)
     for mark in marks:
@@ -333,9 +335,7 @@ def _draw_mark(axes: Axes, mark: Mark, level: float, space: float, models: Seque
                 linewidth=0,
                 zorder=3,
             )
-        axes.plot(
-            [mark.seconds] * 2, [level - half, level + half], color=colour, lw=1.4, zorder=4
-        )
+        axes.plot([mark.seconds] * 2, [level - half, level + half], color=colour, lw=1.4, zorder=4)
         return
     # Each model has a height of its own above the trace, so that they don't cover each other.
     height = level + (0.26 + 0.17 * models.index(mark.model)) * space
@@ -420,7 +420,9 @@ def _draw_curves(
             min((a.time for a in model.get_travel_times(depth, float(deg), names)), default=np.nan)
             for deg in (kilometers2degrees(km) for km in grid)
         ]
-        axes.plot(times, heights, color=COLOURS[phase], lw=0.9, ls=(0, (4, 3)), alpha=0.55, zorder=1)
+        axes.plot(
+            times, heights, color=COLOURS[phase], lw=0.9, ls=(0, (4, 3)), alpha=0.55, zorder=1
+        )
 
 
 def _dress(

@@ -54,7 +54,9 @@ def snuffle(bundle: EventBundle, **options: Any) -> list[Any]:
         raise ConfigurationError(
             f"Snuffler can't be imported ({error}): pip install 'ml-prediction[snuffler]'."
         ) from error
-    stations = [] if bundle.inventory is None else obspy_compat.to_pyrocko_stations(bundle.inventory)
+    stations = (
+        [] if bundle.inventory is None else obspy_compat.to_pyrocko_stations(bundle.inventory)
+    )
     _, edited = open_window(
         pile_of(bundle),
         stations=stations,
@@ -67,6 +69,8 @@ def snuffle(bundle: EventBundle, **options: Any) -> list[Any]:
 
 
 def _screen() -> bool:
-    return os.name == "nt" or os.uname().sysname == "Darwin" or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return (
+        os.name == "nt"
+        or os.uname().sysname == "Darwin"
+        or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     )
