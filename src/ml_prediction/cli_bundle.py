@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -61,6 +62,7 @@ Again = Annotated[
 
 
 def bundle(
+    context: typer.Context,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="ComCat's id, e.g. uw61965081.")],
     out: Out = Path("bundles"),
     quakeml: Annotated[
@@ -91,23 +93,7 @@ def bundle(
     """One earthquake with history, picks, waveforms, stations; the same command continues it."""
     from ml_prediction.drivers.bundle_tools import run_bundle
 
-    wanted = _wanted(
-        events,
-        None if no_waveforms else client,
-        pad,
-        channels,
-        radius,
-        stations,
-        pick,
-        weights,
-        probabilities,
-        plot,
-        markers,
-        parallel,
-        timeout,
-        attempts,
-        again,
-    )
+    wanted = _wanted(context.params)
     return run_bundle(event, out, wanted, quakeml, snuffle, results_console(), remarks_console())
 
 
@@ -124,6 +110,7 @@ def edit(
 
 
 def catalog(
+    context: typer.Context,
     out: Out = Path("bundles"),
     start: Annotated[
         str, typer.Option("--from", metavar="T", help="Origin times from here ...")
@@ -179,64 +166,39 @@ def catalog(
         client=as_server(events, timeout, attempts),
         again=search_again,
     )
-    wanted = _wanted(
-        events,
-        None if no_waveforms else client,
-        pad,
-        channels,
-        radius,
-        stations,
-        pick,
-        weights,
-        probabilities,
-        plot,
-        markers,
-        parallel,
-        timeout,
-        attempts,
-        again,
-    )
+    wanted = _wanted(context.params)
     return run_catalog(found, None if show else wanted, results_console(), remarks_console())
 
 
-def _wanted(
-    events: str,
-    data: str | None,
-    pad: str,
-    channels: str,
-    radius: float | None,
-    stations: str | None,
-    models: list[str] | None,
-    weights: str | None,
-    probabilities: bool,
-    plot: bool,
-    markers: bool,
-    parallel: int,
-    timeout: float,
-    attempts: int,
-    again: bool,
-) -> Wanted:
+def _wanted(options: Mapping[str, Any]) -> Wanted:
+    """The options that both commands have, by the names of their parameters."""
     from ml_prediction.drivers.bundle_tools import Wanted
 
-    if weights is not None and len(models or ()) != 1:
+    models, stations = tuple(options["pick"] or ()), options["stations"]
+    if options["weights"] is not None and len(models) != 1:
         raise ConfigurationError("--weights goes with exactly one --pick.")
     return Wanted(
-        events=events,
-        data=data,
-        pad=_pad(pad),
-        channels=_listed(channels),
-        radius_km=radius,
+        events=options["events"],
+        data=None if options["no_waveforms"] else options["client"],
+        pad=_pad(options["pad"]),
+        channels=_listed(options["channels"]),
+        radius_km=options["radius"],
         stations=None if stations is None else _listed(stations),
-        models=tuple(models or ()),
-        weights=weights,
-        probabilities=probabilities,
-        plot=plot,
-        markers=markers,
-        parallel=parallel,
-        timeout=timeout,
-        attempts=attempts,
-        again=again,
+        models=models,
+        **{name: options[name] for name in _AS_THEY_ARE},
     )
+
+
+_AS_THEY_ARE: Final = (
+    "weights",
+    "probabilities",
+    "plot",
+    "markers",
+    "parallel",
+    "timeout",
+    "attempts",
+    "again",
+)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ml_prediction.models import load_model
 DONE: Final = 0
 FAILED: Final = 3
 INCOMPLETE: Final = 4
+ORIGINAL: Final = "original"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Wanted:
             stations=self.stations,
             parallel=self.parallel,
             again=self.again,
-            models=[load_model(name, self.weights) for name in self.models],
+            models=[load_model(name, self.weights or ORIGINAL) for name in self.models],
             probabilities=self.probabilities,
             plot=self.plot,
             markers=self.markers,

@@ -469,8 +469,9 @@ class EventBundle:
     ) -> Self:
         """The same with waveforms of an FDSN data centre.
 
-        What is there already is not asked for again; all there: the bundle itself. What fails is kept in `failed`, with a warning
-        in the log; the rest is there, and the same call again asks for what is missing.
+        What is there already is not asked for again; where all is there, it is this bundle itself.
+        What fails is kept in `failed`, with a warning in the log; the rest is there, and the same
+        call again asks for what is missing.
 
         Parameters
         ----------
@@ -611,7 +612,7 @@ class EventBundle:
         return self._with(
             f"{len(found)} picks of {', '.join(sorted(models))}",
             picks=tuple(sorted([*kept, *found], key=lambda p: (to_ns(p.time), p.id))),
-            detections=tuple([*seen, *(whole_microseconds(each) for each in result.detections)]),
+            detections=(*seen, *(whole_microseconds(each) for each in result.detections)),
             picked_by=tuple(
                 sorted({*(n for n in self.picked_by if n.partition(" ")[0] not in models), *ids})
             ),

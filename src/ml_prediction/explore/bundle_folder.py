@@ -215,7 +215,7 @@ def _is_there(path: Path, entry: Mapping[str, Any]) -> bool:
         body = path.read_bytes()
     except OSError:
         return False
-    return len(body) == entry["bytes"] and sha256(body) == entry["sha256"]
+    return len(body) == int(entry["bytes"]) and sha256(body) == str(entry["sha256"])
 
 
 def _part(path: Path) -> Path:

@@ -36,7 +36,7 @@ def traces_by_model(fragments: Iterable[Fragment]) -> dict[str, bytes]:
 def _miniseed(stream: Stream) -> bytes:
     whole = Stream()
     for trace in stream:
-        trace.data = np.ma.masked_invalid(trace.data)
+        trace.data = np.ma.array(trace.data, mask=~np.isfinite(trace.data))
         whole += trace.split()
     if not whole:
         return b""

@@ -1,4 +1,4 @@
-"""The steps of a bundle in a folder, one after the other, each saved; what is done is not redone."""
+"""The steps of a bundle in a folder, one after the other, each saved; what is done stays done."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from obspy import Stream, UTCDateTime, read
 from obspy.clients.fdsn.client import Client
@@ -40,7 +40,8 @@ STATIONS_PER_QUERY: Final = 100
 """Their codes stand in one URL."""
 ALWAYS: Final = (0, 2**63 - 1)
 
-AnyClient = str | Server | Client
+AnyClient: TypeAlias = str | Server | Client
+"""Name or URL of a data centre, or a client of it."""
 Outcome = Literal["kept", "absent", "failed"]
 
 

@@ -196,10 +196,7 @@ class BundleCatalog:
             wanted = table["search"]
             region = wanted.pop("region")
             looked_for = Search(**wanted, region=None if region is None else tuple(region))
-            events = tuple(
-                Summary(**{k: math.nan if v is None else v for k, v in each.items()})
-                for each in table["events"]
-            )
+            events = tuple(_summary(each) for each in table["events"])
         except OSError as error:
             raise ConfigurationError(
                 f"{path.parent}: no catalogue of bundles ({path.name}: {error.strerror})."
@@ -312,6 +309,10 @@ class BundleCatalog:
             f"{event.place}".rstrip()
             for event in self.events
         ]
+
+
+def _summary(table: dict[str, Any]) -> Summary:
+    return Summary(**{key: math.nan if value is None else value for key, value in table.items()})
 
 
 def _time(given: UTCDateTime | str, name: str) -> UTCDateTime:

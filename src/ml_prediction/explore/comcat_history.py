@@ -153,13 +153,16 @@ def history_of(
 def history_frame(contributions: Iterable[Contribution]) -> pd.DataFrame:
     """Table of contributions; the times are UTC in columns ``update_time`` and ``origin_time``."""
     rows = list(contributions)
-    table = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in COLUMNS})
-    for name in TIMES:
-        times = [None if t is None else UTCDateTime(ns=t).datetime for t in table[name]]
-        place = int(table.columns.get_indexer([name])[0])
-        table.insert(place, name.replace("_ns", "_time"), pd.to_datetime(times, utc=True))
-        table = table.drop(columns=name)
-    return table
+    columns: dict[str, Any] = {}
+    for name in COLUMNS:
+        values = [getattr(row, name) for row in rows]
+        if name in TIMES:
+            times = [np.datetime64("NaT" if t is None else t, "ns") for t in values]
+            made = pd.Series(np.array(times, dtype="datetime64[ns]")).dt.tz_localize("UTC")
+            columns[name.replace("_ns", "_time")] = made
+        else:
+            columns[name] = values
+    return pd.DataFrame(columns)
 
 
 def _offline(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def read_quakeml_arrivals(path: Path) -> Arrivals:
 
 
 def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:
-    """Arrivals of events that ObsPy has read, as `read_quakeml_arrivals`; the path is named only."""
+    """Arrivals of events that ObsPy has read, as `read_quakeml_arrivals`; the path is a name."""
     rows: list[dict[str, Any]] = []
     origins: dict[str, Origin] = {}
     skipped: Counter[str] = Counter()

@@ -269,7 +269,7 @@ def _filtered(trace: Trace, band: tuple[float, float] | None) -> Trace | None:
 
 
 def _pairs(marks: Sequence[Mark]) -> list[tuple[Mark, Mark]]:
-    """Each model's pick with the nearest catalogue pick of its station and phase, if one is near."""
+    """Each model's pick with the nearest catalogue pick of its station and phase, if near."""
     reference: dict[tuple[tuple[str, str], str], list[Mark]] = {}
     for mark in marks:
         if not mark.model:
@@ -378,9 +378,9 @@ def _draw_residuals(
         key = levels[other.station], other.phase
         widest[key] = max(widest.get(key, 0.0), _zero(other.sigma))
     for (level, phase), sigma in widest.items():
-        side = -0.46 if phase == "S" else 0.46
+        edge = level + (-0.46 if phase == "S" else 0.46) * space
         axes.fill_betweenx(
-            sorted([level, level + side * space]),
+            sorted([level, edge]),
             -sigma,
             sigma,
             color=COLOURS[phase],
@@ -496,7 +496,7 @@ def _legend(axes: Axes, models: Sequence[str], catalogue: bool, curves: bool) ->
     if curves:
         handles.append(Line2D([], [], color=_FAINT, lw=0.9, ls=(0, (4, 3))))
         labels.append(_MODEL)
-    axes.figure.legend(  # type: ignore[union-attr]
+    axes.figure.legend(
         handles,
         labels,
         loc="outside lower center",
