@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pandas as pd
-from obspy import Inventory, Stream, UTCDateTime, read_inventory
+from obspy import Inventory, Stream, read_inventory
 from obspy.core.event import Event
 
 from ml_prediction.core.results import Detection, Pick
@@ -738,21 +738,16 @@ class EventBundle:
                     f"{self.event_id} has no catalogue picks, so the stations are not known: say "
                     "radius_km (--radius), or stations (--stations)."
                 )
-        origin = self.origin
-        reach = [self.distances_km[s] for s in sorted(wanted) if s in self.distances_km]
-        farthest = radius_km if radius_km is not None and not wanted else max(reach, default=200.0)
-        depth = self.depth_km
-        last = waveforms.travel_s(farthest, 0.0 if depth != depth else depth)
-        if len(table):
-            last = max(last, (int(table["time_ns"].max()) - origin.time_ns) / NANOSECONDS)
-        start: UTCDateTime = to_utc(origin.time_ns)
+        origin, last_ns = self.origin, table["time_ns"].max() if len(table) else 0
         return Extent(
             stations=tuple(sorted(wanted)) or None,
             radius_km=None if wanted else radius_km,
             channels=tuple(channels),
-            start=start - before,
-            end=start + last + after,
+            before_s=float(before),
+            after_s=float(after),
+            last_s=max((int(last_ns) - origin.time_ns) / NANOSECONDS, 0.0),
             origin=origin,
+            depth_km=self.depth_km,
         )
 
 

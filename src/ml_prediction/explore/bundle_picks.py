@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from obspy import Stream
 
+from ml_prediction.core.packets import runs
 from ml_prediction.core.traces import Fragment, to_stream
 from ml_prediction.models import Model
 from ml_prediction.models.ensemble import Ensemble
@@ -36,8 +37,12 @@ def traces_by_model(fragments: Iterable[Fragment]) -> dict[str, bytes]:
 def _miniseed(stream: Stream) -> bytes:
     whole = Stream()
     for trace in stream:
-        trace.data = np.ma.array(trace.data, mask=~np.isfinite(trace.data))
-        whole += trace.split()
+        valid = ~np.isnan(trace.data)
+        for start, stop in runs(valid):
+            part = trace.copy()
+            part.data = trace.data[start:stop].copy()
+            part.stats.starttime = trace.stats.starttime + start * trace.stats.delta
+            whole.append(part)
     if not whole:
         return b""
     body = BytesIO()

@@ -36,6 +36,8 @@ CHANNELS: Final = ("HH?", "BH?", "EH?", "HN?", "EN?")
 """Seismometers and accelerometers of 40 to 200 Hz."""
 SLOWEST_KM_S: Final = 3.0
 """No S wave is slower on average, beyond the nearest sediments."""
+ANTIPODE_KM: Final = 20_015.0
+"""Nothing is farther away."""
 STATIONS_PER_QUERY: Final = 100
 """Their codes stand in one URL."""
 ALWAYS: Final = (0, 2**63 - 1)
@@ -88,18 +90,29 @@ class Extent:
         Around the epicentre; None: wherever the stations are.
     channels
         Codes or patterns.
-    start, end
-        Time span.
-    origin
+    before_s, after_s
+        Seconds before the origin, and after the S wave has passed the farthest station found.
+    last_s
+        Seconds after the origin of the last catalogue pick.
+    origin, depth_km
         Of the earthquake.
     """
 
     stations: tuple[tuple[str, str], ...] | None
     radius_km: float | None
     channels: tuple[str, ...]
-    start: UTCDateTime
-    end: UTCDateTime
+    before_s: float
+    after_s: float
+    last_s: float
     origin: Origin
+    depth_km: float
+
+    def span(self, channels: Iterable[Channel] = ()) -> tuple[UTCDateTime, UTCDateTime]:
+        """Start and end of what is wanted of all of these channels."""
+        farthest = max((channel.distance_km for channel in channels), default=0.0)
+        last = max(self.last_s, travel_s(farthest, self.depth_km))
+        time = to_utc(self.origin.time_ns)
+        return time - self.before_s, time + last + self.after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +156,19 @@ def find(extent: Extent, server: Server) -> list[Channel]:
     ServiceError
         If it doesn't answer.
     """
-    region = None
-    if extent.radius_km is not None:
-        region = Region(
-            latitude=extent.origin.latitude,
-            longitude=extent.origin.longitude,
-            radius_km=extent.radius_km,
-        )
+    region = Region(  # of the whole world, too, for the distances
+        latitude=extent.origin.latitude,
+        longitude=extent.origin.longitude,
+        radius_km=extent.radius_km or ANTIPODE_KM,
+    )
+    start, end = extent.span()
     found: dict[NSLC, Channel] = {}
     for networks, stations in _queries(extent.stations):
         part = Part(
             name="bundle",
             what="one earthquake",
-            start=extent.start.datetime,
-            end=extent.end.datetime,
+            start=start.datetime,
+            end=end.datetime,
             channels=extent.channels,
             networks=networks,
             stations=stations,
@@ -293,11 +305,12 @@ def _queries(
 
 
 def _units(extent: Extent, channels: Sequence[Channel]) -> list[Unit]:
+    start, end = extent.span(channels)
     part = Part(
         name="bundle",
         what="one earthquake",
-        start=extent.start.datetime,
-        end=extent.end.datetime,
+        start=start.datetime,
+        end=end.datetime,
         channels=extent.channels,
         stations=("any",),
     )
@@ -364,4 +377,5 @@ def miniseed_of(stream: Stream) -> bytes:
 
 def travel_s(distance_km: float, depth_km: float) -> float:
     """Seconds after the origin by which the S wave has come, generously."""
-    return float((distance_km**2 + depth_km**2) ** 0.5 / SLOWEST_KM_S)
+    depth = 0.0 if depth_km != depth_km else depth_km
+    return float((distance_km**2 + depth**2) ** 0.5 / SLOWEST_KM_S)

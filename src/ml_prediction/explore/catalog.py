@@ -312,7 +312,8 @@ class BundleCatalog:
 
 
 def _summary(table: dict[str, Any]) -> Summary:
-    return Summary(**{key: math.nan if value is None else value for key, value in table.items()})
+    values: dict[str, Any] = {k: math.nan if v is None else v for k, v in table.items()}
+    return Summary(**values)
 
 
 def _time(given: UTCDateTime | str, name: str) -> UTCDateTime:

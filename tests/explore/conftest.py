@@ -1,0 +1,3 @@
+"""The earthquake that bundles are made of."""
+
+from __future__ import annotations
