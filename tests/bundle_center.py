@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from fdsn_servers import (
     simple_inventory,
     spans_of,
 )
-from obspy import Stream, Trace, UTCDateTime, read_events
+from obspy import Inventory, Stream, Trace, UTCDateTime, read_events
 from obspy.core.event import (
     Arrival,
     Catalog,
@@ -138,20 +138,29 @@ def waveforms() -> Stream:
     return stream
 
 
+@dataclass(frozen=True)
+class Archive:
+    """What the servers have."""
+
+    port: int
+    inventory: Inventory
+
+    def center(self) -> Center:
+        """Data centre and ComCat in one, with this earthquake."""
+        quake = replace(QUAKE, quakeml=quakeml(), products=history())
+        return Center(self.port, self.inventory, [quake])
+
+
 @contextmanager
-def bundle_center(folder: Path, request_limit: int = 0) -> Iterator[Center]:
-    """Data centre and ComCat in one, with this earthquake."""
+def bundle_archive(folder: Path) -> Iterator[Archive]:
+    """The waveforms, served."""
     rows: list[tuple[NSLC, float, float, float]] = []
     for (net, sta), (latitude, longitude, channels) in STATIONS.items():
         rows += [((net, sta, "", c), latitude, longitude, RATE) for c in channels]
-    files = []
+    spans = []
     for trace in waveforms():
-        files.append(folder / f"{trace.id}.mseed")
-        trace.write(str(files[-1]), format="MSEED", reclen=512, encoding="STEIM2")
-    spans = [span for file in files for span in spans_of(file)]
-    quake = replace(QUAKE, quakeml=quakeml(), products=history())
-    with (
-        dataselect_server(folder, spans, request_limit) as port,
-        Center(port, simple_inventory(rows), [quake]) as center,
-    ):
-        yield center
+        file = folder / f"{trace.id}.mseed"
+        trace.write(str(file), format="MSEED", reclen=512, encoding="STEIM2")
+        spans += spans_of(file)
+    with dataselect_server(folder, spans) as port:
+        yield Archive(port, simple_inventory(rows))
