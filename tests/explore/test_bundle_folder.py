@@ -13,7 +13,7 @@ from ml_prediction import EventBundle
 from ml_prediction.data import store
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_folder
-from ml_prediction.explore.bundle_folder import MANIFEST, plain_name
+from ml_prediction.explore.bundle_folder import MANIFEST, plain_name, plain_names
 from ml_prediction.models import Model
 
 
@@ -48,7 +48,7 @@ def test_a_bundle_comes_back_the_same(folder: Path, picked: EventBundle) -> None
     assert repr(found.picks) == repr(picked.picks)
     assert repr(found.detections) == repr(picked.detections)
     assert hash(found) == hash(picked)
-    assert found != picked.pick.__self__.with_event(picked.event, "another note")
+    assert found != picked.with_event(picked.event, "another note")
     assert found != "a bundle"
 
 
@@ -209,7 +209,8 @@ def test_two_runs_do_not_write_at_once(folder: Path, picked: EventBundle) -> Non
 
 def test_names_of_files_are_plain_and_differ() -> None:
     codes = ["UW.HANS..HHZ", "UW.HA/NS..HHZ", "UW.HA_NS..HHZ", "../x", ".x", "a:b", "a_b", "ä", ""]
-    names = [plain_name(code) for code in codes]
-    assert names[0] == "UW.HANS..HHZ"
-    assert len(set(names)) == len(names)
-    assert not any(name.startswith(".") or "/" in name for name in names)
+    for names in ([plain_name(code) for code in codes], [*plain_names(codes).values()]):
+        assert "UW.HANS..HHZ" in names
+        assert len(set(names)) == len(names) == len(codes)
+        assert not any(name.startswith(".") or "/" in name or not name for name in names)
+    assert plain_names(["PhaseNet:original"])["PhaseNet:original"] == "PhaseNet_original"

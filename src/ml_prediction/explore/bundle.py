@@ -34,7 +34,7 @@ from ml_prediction.data.metadata import merge_stations
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.arrivals import Origin
-from ml_prediction.explore.bundle_folder import plain_name, read_folder, sha256, write_folder
+from ml_prediction.explore.bundle_folder import plain_names, read_folder, sha256, write_folder
 from ml_prediction.explore.bundle_tables import (
     contributions_csv,
     contributions_of_csv,
@@ -260,18 +260,18 @@ class EventBundle:
         }
         if self.stationxml is not None:
             files[STATIONS] = self.stationxml
-        for code, body in sorted(self.miniseed.items()):
-            files[_file(WAVEFORMS, code)] = body
-        for model, body in sorted(self.probabilities.items()):
-            files[_file(PROBABILITIES, model)] = body
+        for name, code in _named(WAVEFORMS, self.miniseed).items():
+            files[name] = self.miniseed[code]
+        for name, model in _named(PROBABILITIES, self.probabilities).items():
+            files[name] = self.probabilities[model]
         return files
 
     def _about(self) -> dict[str, Any]:
         return {
             "event_id": self.event_id,
             "notes": list(self.notes),
-            "waveforms": {_file(WAVEFORMS, code): code for code in sorted(self.miniseed)},
-            "probabilities": {_file(PROBABILITIES, m): m for m in sorted(self.probabilities)},
+            "waveforms": _named(WAVEFORMS, self.miniseed),
+            "probabilities": _named(PROBABILITIES, self.probabilities),
             "picked_by": list(self.picked_by),
             "fetched": list(self.fetched),
             "asked": [asdict(each) for each in self.asked],
@@ -758,8 +758,9 @@ def _read(path: PathLike) -> bytes:
         raise ConfigurationError(f"Can't read {str(path)!r}: {error.strerror}.") from error
 
 
-def _file(folder: str, name: str) -> str:
-    return f"{folder}{plain_name(name)}{MSEED}"
+def _named(folder: str, texts: Iterable[str]) -> dict[str, str]:
+    """Channels, or models, by the name of their file."""
+    return {f"{folder}{name}{MSEED}": text for text, name in plain_names(texts).items()}
 
 
 def _station(code: str) -> tuple[str, str]:

@@ -122,13 +122,21 @@ def is_bundle(folder: Path) -> bool:
 
 
 def plain_name(text: str) -> str:
-    """A name of a file for a channel or model id; two that differ get two."""
+    """A name of a file or folder for a code; two that differ get two."""
     plain = _PLAIN.sub("_", text)
-    if plain == text and not text.startswith("."):
+    if plain == text and text and not text.startswith("."):
         return text
-    if "_" not in text and plain == text.replace(":", "_"):
-        return plain
     return f"{plain.lstrip('.')}-{sha256(text.encode())[:8]}"
+
+
+def plain_names(texts: Iterable[str]) -> dict[str, str]:
+    """Names for several codes or ids: without a checksum where none is needed to differ."""
+    names: dict[str, str] = {}
+    for text in sorted(texts):
+        plain = _PLAIN.sub("_", text)
+        free = plain and not plain.startswith(".") and plain not in names.values()
+        names[text] = plain if free else plain_name(f"{text}:")
+    return names
 
 
 def sha256(body: bytes) -> str:

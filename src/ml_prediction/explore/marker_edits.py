@@ -168,18 +168,25 @@ class _Left:
         return self._without(pairs)
 
     def nearest(self) -> list[tuple[Mark, Shown]]:
-        """Pairs of one channel and phase, the nearest first, a person's before a program's."""
+        """Pairs of one channel and phase, the nearest first; of the same kind of maker before."""
         waiting: dict[tuple[NSLC, str], list[Shown]] = defaultdict(list)
         for marker in self.shown:
             waiting[marker.code, marker.phase].append(marker)
         candidates = [
-            (abs(_middle(mark) - marker.time_ns), mark.automatic, i, j, mark, marker)
+            (
+                mark.automatic != marker.automatic,
+                abs(_middle(mark) - marker.time_ns),
+                i,
+                j,
+                mark,
+                marker,
+            )
             for i, mark in enumerate(self.marks)
             for j, marker in enumerate(waiting[mark.code, mark.phase])
         ]
         pairs: list[tuple[Mark, Shown]] = []
         used: set[int] = set()
-        for distance, _, _, _, mark, marker in sorted(candidates, key=lambda c: c[:4]):
+        for _, distance, _, _, mark, marker in sorted(candidates, key=lambda c: c[:4]):
             if distance <= FARTHEST_NS and not {id(mark), id(marker)} & used:
                 used |= {id(mark), id(marker)}
                 pairs.append((mark, marker))
