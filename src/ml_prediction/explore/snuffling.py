@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ml_prediction.errors import ConfigurationError
-from ml_prediction.explore.markers import pyrocko_event, to_markers
+from ml_prediction.explore.markers import to_markers
 
 if TYPE_CHECKING:
     from ml_prediction.explore.bundle import EventBundle
@@ -40,12 +40,13 @@ def snuffle(bundle: EventBundle, **options: Any) -> list[Any]:
     ConfigurationError
         If Pyrocko or PyQt5 is not installed, or there is no screen.
     """
-    markers = to_markers(bundle)
+    event, *phases = to_markers(bundle)
     if "QT_QPA_PLATFORM" not in os.environ and not _screen():
         raise ConfigurationError(
             "Snuffler needs a screen, and there is none (DISPLAY is not set). Save the markers "
             "(save_markers, --markers), and open them with the waveforms where there is one."
         )
+    _give_back_list_of_backends()
     try:
         from pyrocko import obspy_compat
         from pyrocko.gui.snuffler.snuffler import snuffle as open_window
@@ -60,12 +61,22 @@ def snuffle(bundle: EventBundle, **options: Any) -> list[Any]:
     _, edited = open_window(
         pile_of(bundle),
         stations=stations,
-        events=[pyrocko_event(bundle)],
-        markers=markers,
+        events=[event.get_event()],  # gets its marker there
+        markers=phases,
         want_markers=True,
         **options,
     )
     return list(edited)
+
+
+def _give_back_list_of_backends() -> None:
+    """Pyrocko (2026.6) looks in a list that Matplotlib had until 3.10."""
+    import matplotlib.rcsetup
+    from matplotlib.backends import backend_registry
+
+    if not hasattr(matplotlib.rcsetup, "all_backends"):
+        names = backend_registry.list_builtin()
+        matplotlib.rcsetup.all_backends = [*names, "Qt5Agg"]  # type: ignore[attr-defined]
 
 
 def _screen() -> bool:
