@@ -134,6 +134,8 @@ def test_the_section_has_all_six_stations(tmp_path: Path, picked: EventBundle) -
     assert len(figure.axes) == 2  # and, beside it, how far the models are from the analysts
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Sample spacing read from SAC:UserWarning")
 def test_from_the_servers_it_is_the_same_earthquake(
     shared: Path, tmp_path: Path, event: Event, bundle: EventBundle
 ) -> None:

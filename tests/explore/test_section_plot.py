@@ -8,6 +8,7 @@ from bundle_center import QUAKE, quakeml
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ml_prediction import EventBundle
 from ml_prediction.errors import ConfigurationError, DataError
@@ -21,7 +22,7 @@ def picked(bundle: EventBundle, eqt: Model) -> EventBundle:
 
 
 def words(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+    return " ".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
 
 
 def test_a_section_names_event_stations_models_and_filter(
@@ -39,7 +40,7 @@ def test_a_section_names_event_stations_models_and_filter(
 def test_waves_are_at_their_times(bundle: EventBundle) -> None:
     """The largest amplitude of NEAR comes after its S, not before its P."""
     axes = draw_section(bundle, curves=False).axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata()) > 1000]
+    lines = [line for line in axes.lines if np.size(line.get_xdata()) > 1000]
     assert len(lines) == 3
     x, y = np.asarray(lines[0].get_xdata()), np.asarray(lines[0].get_ydata())
     assert 4.0 < x[np.argmax(np.abs(y - np.median(y)))] < 15.0

@@ -23,7 +23,8 @@ from ml_prediction import EventBundle
 def act(window):
     view = window.get_view()
     print(len(view.get_markers()), len(view.pile.nslc_ids), flush=True)
-    first = next(m for m in view.get_markers() if getattr(m, "get_phasename", str)() == "P")
+    phases = [m for m in view.get_markers() if hasattr(m, "get_phasename")]
+    first = next(m for m in phases if m.get_phasename() == "P" and not m._automatic)
     first.tmin += 0.5
     first.tmax += 0.5
     window.close()

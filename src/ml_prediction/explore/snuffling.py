@@ -72,11 +72,9 @@ def snuffle(bundle: EventBundle, **options: Any) -> list[Any]:
 def _give_back_list_of_backends() -> None:
     """Pyrocko (2026.6) looks in a list that Matplotlib had until 3.10."""
     import matplotlib.rcsetup
-    from matplotlib.backends import backend_registry
 
     if not hasattr(matplotlib.rcsetup, "all_backends"):
-        names = backend_registry.list_builtin()
-        matplotlib.rcsetup.all_backends = [*names, "Qt5Agg"]  # type: ignore[attr-defined]
+        matplotlib.rcsetup.all_backends = ["Qt5Agg"]  # type: ignore[attr-defined,unused-ignore]
 
 
 def _screen() -> bool:
