@@ -44,7 +44,7 @@ test: setup
 	$(PY) -m mypy
 	$(PYTEST)
 
-# libcomcat wants old NumPy and urllib3, and brings some 50 packages: an environment of its own.
+# libcomcat wants an old urllib3, and brings some forty packages: an environment of its own.
 test-comcat:
 	@VENV=.venv-comcat EXTRAS=dev,comcat $(MAKE) setup
 	OMP_NUM_THREADS=1 .venv-comcat/bin/python -m pytest tests/data/test_comcat.py \

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bundle_center import QUAKE, bundle_archive, quakeml
 from fdsn_servers import Center, Fault
+from kill_and_resume import environment
 
 from ml_prediction import EventBundle
 from ml_prediction.cli import run
@@ -70,6 +74,31 @@ def test_what_fails_is_completed_by_the_same_command(
     center.faults = []
     assert run(command) == 0
     assert len(EventBundle.load(tmp_path / "xx1").miniseed) == 10
+
+
+@pytest.mark.slow
+def test_a_killed_run_keeps_what_came_and_continues(tmp_path: Path, center: Center) -> None:
+    command = ["bundle", "xx1", "--out", str(tmp_path), *servers(center), "--parallel", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ml_prediction.cli", *command],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    center.delay = 0.5
+    while process.poll() is None and len(center.requests("dataselect")) < 2:
+        time.sleep(0.005)
+    process.kill()  # the first day is there, the second is being sent
+    process.wait()
+    center.delay = 0.0
+    assert EventBundle.load(tmp_path / "xx1").miniseed == {}
+    whole = EventBundle.from_comcat("xx1", center.url).fetch_waveforms(center.url)
+    before = len(center.requests("dataselect"))
+    assert run(command) == 0
+    (asked,) = center.requests("dataselect")[before:]
+    assert "2024-05-02" in asked.splitlines()[-1].split()[4]
+    assert EventBundle.load(tmp_path / "xx1").miniseed == whole.miniseed
+    assert not list((tmp_path / "xx1").glob(".*"))
 
 
 def test_an_event_that_nobody_knows(

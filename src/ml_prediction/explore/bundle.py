@@ -30,6 +30,7 @@ from obspy.core.event import Event
 
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.data import comcat
+from ml_prediction.data.faults import NoDataError, NotOfferedError
 from ml_prediction.data.metadata import merge_stations
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_waveforms as waveforms
@@ -151,7 +152,10 @@ class EventBundle:
             If what came is no event.
         """
         server = as_server(client, timeout, attempts)
-        document = comcat.detail(server, event_id, superseded=True)
+        try:
+            document = comcat.detail(server, event_id, superseded=True)
+        except (NoDataError, NotOfferedError) as error:
+            raise type(error)(f"{server.name} has no event {event_id!r} ({error}).") from error
         contributions = history_of(document, libcomcat=libcomcat)
         quakeml = comcat.quakeml_of(server, document, event_id)
         one_event(quakeml, f"QuakeML of {event_id}")
@@ -389,8 +393,10 @@ class EventBundle:
             + ("" if self.stationxml is not None else ", without station metadata")
         )
         absent = sum(each.outcome == "absent" for each in self.asked)
-        if absent or self.failed:
-            lines.append(f"not there: {absent} absent, {len(self.failed)} failed (ask again)")
+        if absent:
+            lines.append(f"the data centre has nothing of {absent} of {len(self.asked)} requests")
+        if self.failed:
+            lines.append(f"failed: {len(self.failed)} requests; ask again")
         if self.picked_by:
             models = ", ".join(sorted({name.partition(" ")[0] for name in self.picked_by}))
             lines.append(f"{models}: {len(self.picks)} picks, {len(self.detections)} detections")
