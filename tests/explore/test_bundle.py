@@ -20,6 +20,7 @@ from ml_prediction.data.faults import (
 )
 from ml_prediction.data.fdsn import Server
 from ml_prediction.errors import ConfigurationError, DataError, ServiceError
+from ml_prediction.explore.bundle_extent import channels_in, channels_of
 from ml_prediction.explore.bundle_waveforms import as_server
 from ml_prediction.models import Model, combine
 
@@ -75,7 +76,7 @@ def test_what_is_there_is_not_asked_for_again(quake_center: Center, server: Serv
     assert len(quake_center.log) == asked
     wider = bundle.fetch_waveforms(server, (70.0, 60.0), stations=["YY.LONE"])
     assert len(wider.miniseed) == ALL + 1
-    assert set(wider.fetch_stations(server)._codes()) == wider._codes()
+    assert channels_in(wider.fetch_stations(server).inventory) == channels_of(wider)
     assert (
         len([c for n in wider.fetch_stations(server).inventory or () for s in n for c in s]) == 11
     )

@@ -14,15 +14,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 from obspy import Inventory, Stream, read_inventory
@@ -35,37 +34,19 @@ from ml_prediction.data.metadata import merge_stations
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.arrivals import Origin
-from ml_prediction.explore.bundle_folder import plain_names, read_folder, sha256, write_folder
-from ml_prediction.explore.bundle_tables import (
-    contributions_csv,
-    contributions_of_csv,
-    csv_of_picks,
-    detections_parquet,
-    parquet_of,
-    picks_parquet,
-    whole_microseconds,
-)
-from ml_prediction.explore.bundle_waveforms import CHANNELS, AnyClient, Asked, Extent, as_server
+from ml_prediction.explore.bundle_extent import channels_in, channels_of, extent_of
+from ml_prediction.explore.bundle_files import EVENT, about, describe, fields_of, files_of
+from ml_prediction.explore.bundle_folder import read_folder, sha256, write_folder
+from ml_prediction.explore.bundle_waveforms import CHANNELS, AnyClient, Asked, as_server
 from ml_prediction.explore.comcat_history import Contribution, history_frame, history_of
 from ml_prediction.explore.distances import epicentral_km
-from ml_prediction.explore.events import event_name, one_event, origin_of, place, to_quakeml
+from ml_prediction.explore.events import event_name, one_event, origin_of, to_quakeml
 from ml_prediction.explore.quakeml_arrivals import catalogue_arrivals
-from ml_prediction.util.codes import NSLC
 from ml_prediction.util.frozen import FrozenMap
-from ml_prediction.util.times import NANOSECONDS, isoformat, to_ns, to_utc
+from ml_prediction.util.times import to_utc
 
 if TYPE_CHECKING:
     from ml_prediction.models import Ensemble, Model
-
-EVENT: Final = "event.xml"
-HISTORY: Final = "history.csv"
-STATIONS: Final = "stations.xml"
-PICKS: Final = "picks.parquet"
-PICKS_CSV: Final = "picks.csv"
-DETECTIONS: Final = "detections.parquet"
-WAVEFORMS: Final = "waveforms/"
-PROBABILITIES: Final = "probabilities/"
-MSEED: Final = ".mseed"
 
 _log = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
@@ -206,36 +187,13 @@ class EventBundle:
             If a file is missing, or not as it was saved; the message names it.
         """
         path = Path(folder)
-        files, about = read_folder(path)
+        files, said = read_folder(path)
         try:
-            return cls._of(files, about)
+            return cls(**fields_of(files, said))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError | ConfigurationError):
                 raise
             raise DataError(f"{path}: its files don't fit together ({error!r}).") from error
-
-    @classmethod
-    def _of(cls, files: Mapping[str, bytes], about: Mapping[str, Any]) -> Self:
-        codes = {code: files[name] for name, code in about["waveforms"].items()}
-        return cls(
-            event_id=str(about["event_id"]),
-            quakeml=files[EVENT],
-            contributions=contributions_of_csv(files[HISTORY]),
-            stationxml=files.get(STATIONS),
-            miniseed=FrozenMap(codes),
-            asked=tuple(
-                Asked(NSLC(*a["code"]), a["start_ns"], a["end_ns"], a["outcome"], a["reason"])
-                for a in about["asked"]
-            ),
-            fetched=tuple(about["fetched"]),
-            picks=picks_parquet(files[PICKS]),
-            detections=detections_parquet(files[DETECTIONS]),
-            picked_by=tuple(about["picked_by"]),
-            probabilities=FrozenMap(
-                {model: files[name] for name, model in about["probabilities"].items()}
-            ),
-            notes=tuple(about["notes"]),
-        )
 
     def save(self, folder: PathLike) -> Path:
         """Save as a plain folder (see `bundle_folder`); returns it.
@@ -250,43 +208,17 @@ class EventBundle:
             If it can't be written.
         """
         path = Path(folder)
-        write_folder(path, self.files(), self._about())
+        write_folder(path, self.files(), about(self))
         return path
 
     def files(self) -> dict[str, bytes]:
         """All that `save` writes, by the name of the file."""
-        files = {
-            EVENT: self.quakeml,
-            HISTORY: contributions_csv(self.contributions),
-            PICKS: parquet_of(self.picks, Pick),
-            PICKS_CSV: csv_of_picks(self.picks),
-            DETECTIONS: parquet_of(self.detections, Detection),
-        }
-        if self.stationxml is not None:
-            files[STATIONS] = self.stationxml
-        for name, code in _named(WAVEFORMS, self.miniseed).items():
-            files[name] = self.miniseed[code]
-        for name, model in _named(PROBABILITIES, self.probabilities).items():
-            files[name] = self.probabilities[model]
-        return files
-
-    def _about(self) -> dict[str, Any]:
-        return {
-            "event_id": self.event_id,
-            "notes": list(self.notes),
-            "waveforms": _named(WAVEFORMS, self.miniseed),
-            "probabilities": _named(PROBABILITIES, self.probabilities),
-            "picked_by": list(self.picked_by),
-            "fetched": list(self.fetched),
-            "asked": [asdict(each) for each in self.asked],
-        }
+        return files_of(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EventBundle):
             return NotImplemented
-        return self.files() == other.files() and json.loads(
-            json.dumps(self._about())
-        ) == json.loads(json.dumps(other._about()))
+        return self.files() == other.files() and about(self) == about(other)
 
     def __hash__(self) -> int:
         return hash((self.event_id, self.quakeml))
@@ -379,28 +311,7 @@ class EventBundle:
 
     def describe(self) -> list[str]:
         """What is in it, a line each."""
-        origin, modes = self.origin, [p.evaluation_mode for p in self.event.picks]
-        count, automatic = len(modes), modes.count("automatic")
-        lines = [
-            f"{self.event_id}: M{origin.magnitude:.1f}, {isoformat(to_utc(origin.time_ns))}, "
-            f"{place(origin)}, {self.depth_km:.1f} km deep",
-            f"catalogue: {count - automatic} analyst picks, {automatic} automatic, "
-            f"{len(self.contributions)} contributions",
-        ]
-        stations = {tuple(code.split(".")[:2]) for code in self.miniseed}
-        lines.append(
-            f"waveforms: {len(self.miniseed)} channels of {len(stations)} stations"
-            + ("" if self.stationxml is not None else ", without station metadata")
-        )
-        absent = sum(each.outcome == "absent" for each in self.asked)
-        if absent:
-            lines.append(f"the data centre has nothing of {absent} of {len(self.asked)} requests")
-        if self.failed:
-            lines.append(f"failed: {len(self.failed)} requests; ask again")
-        if self.picked_by:
-            models = ", ".join(sorted({name.partition(" ")[0] for name in self.picked_by}))
-            lines.append(f"{models}: {len(self.picks)} picks, {len(self.detections)} detections")
-        return lines
+        return describe(self)
 
     @property
     def depth_km(self) -> float:
@@ -511,7 +422,7 @@ class EventBundle:
             If the stations can't be found, or nothing at all came.
         """
         server = as_server(client, timeout, attempts)
-        extent = self._extent(pad, channels, radius_km, stations)
+        extent = extent_of(self, pad, channels, radius_km, stations)
         key = sha256(f"{server.url} {extent}".encode())
         if key in self.fetched and not self.failed and not again:
             return self
@@ -555,17 +466,16 @@ class EventBundle:
         ServiceError
             If the data centre doesn't give it.
         """
-        codes = self._codes()
+        codes = channels_of(self)
         if not codes:
             raise ConfigurationError(
                 f"{self.event_id} has neither waveforms nor picks: fetch waveforms first."
             )
-        missing = codes - _known(self.inventory)
+        missing = codes - channels_in(self.inventory)
         if not missing:
             return self
         server = as_server(client, timeout, attempts)
-        time = to_utc(self.origin.time_ns)
-        body = waveforms.stations_of(missing, time - 1, time + 1, server)
+        body = waveforms.stations_of(missing, to_utc(self.origin.time_ns), server)
         if body is None:
             _log.warning(
                 "%s: %s knows none of %d channels.", self.event_id, server.url, len(missing)
@@ -601,29 +511,10 @@ class EventBundle:
         ConfigurationError
             If there are no waveforms, or the settings are wrong.
         """
-        from ml_prediction.core.run import pick
-        from ml_prediction.explore.bundle_picks import run_ids, traces_by_model
+        from ml_prediction.explore.bundle_picks import pick_bundle
 
-        if not self.miniseed:
-            raise ConfigurationError(f"{self.event_id} has no waveforms to pick: fetch some first.")
-        result = pick(self.stream, model, inventory=self.inventory, **options)
-        ids = run_ids(model, options)
-        models = {name.partition(" ")[0] for name in ids}
-        found = [whole_microseconds(each) for each in result.picks]
-        kept = [each for each in self.picks if each.model_id not in models]
-        seen = [each for each in self.detections if f"{each.model}:{each.weights}" not in models]
-        traces = {k: v for k, v in self.probabilities.items() if k not in models}
-        if probabilities:
-            traces |= traces_by_model(result.fragments)
-        return self._with(
-            f"{len(found)} picks of {', '.join(sorted(models))}",
-            picks=tuple(sorted([*kept, *found], key=lambda p: (to_ns(p.time), p.id))),
-            detections=(*seen, *(whole_microseconds(each) for each in result.detections)),
-            picked_by=tuple(
-                sorted({*(n for n in self.picked_by if n.partition(" ")[0] not in models), *ids})
-            ),
-            probabilities=FrozenMap(traces),
-        )
+        note, changes = pick_bundle(self, model, probabilities, options)
+        return self._with(note, **changes)
 
     # Snuffler and pictures
 
@@ -717,70 +608,9 @@ class EventBundle:
     def _with(self, note: str, **changes: Any) -> Self:
         return replace(self, notes=(*self.notes, note), **changes)
 
-    def _codes(self) -> set[NSLC]:
-        if self.miniseed:
-            return {NSLC(*code.split(".")) for code in self.miniseed}
-        table = self.arrivals
-        names = ("network", "station", "location", "channel")
-        return {NSLC(*row) for row in zip(*(table[name] for name in names), strict=True)}
-
-    def _extent(
-        self,
-        pad: float | tuple[float, float],
-        channels: Sequence[str],
-        radius_km: float | None,
-        stations: Iterable[str] | None,
-    ) -> Extent:
-        before, after = (pad, pad) if isinstance(pad, int | float) else pad
-        table = self.arrivals
-        if stations is not None:
-            wanted = {_station(code) for code in stations}
-        elif radius_km is not None:
-            wanted = set()
-        else:
-            wanted = set(zip(table["network"], table["station"], strict=True))
-            if not wanted:
-                raise ConfigurationError(
-                    f"{self.event_id} has no catalogue picks, so the stations are not known: say "
-                    "radius_km (--radius), or stations (--stations)."
-                )
-        origin, last_ns = self.origin, table["time_ns"].max() if len(table) else 0
-        return Extent(
-            stations=tuple(sorted(wanted)) or None,
-            radius_km=None if wanted else radius_km,
-            channels=tuple(channels),
-            before_s=float(before),
-            after_s=float(after),
-            last_s=max((int(last_ns) - origin.time_ns) / NANOSECONDS, 0.0),
-            origin=origin,
-            depth_km=self.depth_km,
-        )
-
 
 def _read(path: PathLike) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"Can't read {str(path)!r}: {error.strerror}.") from error
-
-
-def _named(folder: str, texts: Iterable[str]) -> dict[str, str]:
-    """Channels, or models, by the name of their file."""
-    return {f"{folder}{name}{MSEED}": text for text, name in plain_names(texts).items()}
-
-
-def _station(code: str) -> tuple[str, str]:
-    network, dot, station = code.partition(".")
-    if not dot or "." in station:
-        raise ConfigurationError(f"Station {code!r}: write it as NET.STA, e.g. UW.HANS.")
-    return network, station
-
-
-def _known(inventory: Inventory | None) -> set[NSLC]:
-    """Channels of an inventory."""
-    return {
-        NSLC.clean(network.code, station.code, channel.location_code, channel.code)
-        for network in inventory or ()
-        for station in network
-        for channel in station
-    }

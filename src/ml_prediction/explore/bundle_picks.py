@@ -1,19 +1,55 @@
-"""What of a run of `pick` a bundle keeps besides the picks themselves."""
+"""What models find in a bundle, beside what others have found before."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from obspy import Stream
 
 from ml_prediction.core.packets import runs
+from ml_prediction.core.run import pick
 from ml_prediction.core.traces import Fragment, to_stream
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.explore.bundle_tables import whole_microseconds
 from ml_prediction.models import Model
 from ml_prediction.models.ensemble import Ensemble
+from ml_prediction.util.frozen import FrozenMap
+from ml_prediction.util.times import to_ns
+
+if TYPE_CHECKING:
+    from ml_prediction.explore.bundle import EventBundle
+
+
+def pick_bundle(
+    bundle: EventBundle,
+    model: Model | Ensemble | Sequence[Model | Ensemble],
+    probabilities: bool,
+    options: Mapping[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    """What `EventBundle.pick` changes: a note, and the new fields by name."""
+    if not bundle.miniseed:
+        raise ConfigurationError(f"{bundle.event_id} has no waveforms to pick: fetch some first.")
+    result = pick(bundle.stream, model, inventory=bundle.inventory, **options)
+    ids = run_ids(model, options)
+    models = {name.partition(" ")[0] for name in ids}
+    picks = [whole_microseconds(each) for each in result.picks]
+    detections = [whole_microseconds(each) for each in result.detections]
+    kept = [each for each in bundle.picks if each.model_id not in models]
+    seen = [d for d in bundle.detections if f"{d.model}:{d.weights}" not in models]
+    others = [name for name in bundle.picked_by if name.partition(" ")[0] not in models]
+    traces = {name: body for name, body in bundle.probabilities.items() if name not in models}
+    if probabilities:
+        traces |= traces_by_model(result.fragments)
+    return f"{len(picks)} picks of {', '.join(sorted(models))}", {
+        "picks": tuple(sorted([*kept, *picks], key=lambda each: (to_ns(each.time), each.id))),
+        "detections": (*seen, *detections),
+        "picked_by": tuple(sorted({*others, *ids})),
+        "probabilities": FrozenMap(traces),
+    }
 
 
 def run_ids(

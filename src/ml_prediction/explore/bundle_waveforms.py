@@ -239,17 +239,15 @@ def fetch(
     return Fetched(miniseed, tuple(sorted(history.values(), key=lambda each: each.key)))
 
 
-def stations_of(
-    codes: Iterable[NSLC], start: UTCDateTime, end: UTCDateTime, server: Server
-) -> bytes | None:
-    """StationXML with responses of channels; None where the server has none of them.
+def stations_of(codes: Iterable[NSLC], time: UTCDateTime, server: Server) -> bytes | None:
+    """StationXML with responses of channels at a time; None where the server has none of them.
 
     Raises
     ------
     ServiceError
         If it doesn't answer.
     """
-    return station_xml([(*code, start, end) for code in sorted(codes)], server)
+    return station_xml([(*code, time - 1, time + 1) for code in sorted(codes)], server)
 
 
 def records_of(waveforms: bytes, name: str) -> dict[str, bytes]:
