@@ -12,7 +12,8 @@ from matplotlib.text import Text
 
 from ml_prediction import EventBundle
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore.section_plot import _levels, draw_section
+from ml_prediction.explore.section_plot import draw_section
+from ml_prediction.explore.section_rows import levels_of
 from ml_prediction.models import Model
 
 
@@ -89,11 +90,11 @@ def test_what_cannot_be_drawn_is_an_error(bundle: EventBundle) -> None:
 
 @given(st.lists(st.floats(0, 1000), min_size=2, max_size=40))
 def test_traces_keep_their_order_and_a_space(distances: list[float]) -> None:
-    levels, space = _levels(sorted(distances))
+    levels, space = levels_of(sorted(distances))
     assert space > 0 or max(distances) - min(distances) < 1e-300
     assert (np.diff(levels) >= space * (1 - 1e-6) - 1e-9).all()
 
 
 def test_traces_that_are_far_apart_stay_at_their_distance() -> None:
-    levels, _ = _levels([10.0, 20.0, 30.0, 40.0])
+    levels, _ = levels_of([10.0, 20.0, 30.0, 40.0])
     assert levels.tolist() == [10.0, 20.0, 30.0, 40.0]

@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,28 +26,23 @@ from obspy import Inventory, Stream, read_inventory
 from obspy.core.event import Event
 
 from ml_prediction.core.results import Detection, Pick
-from ml_prediction.data import comcat
-from ml_prediction.data.faults import NoDataError, NotOfferedError
-from ml_prediction.data.metadata import merge_stations
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.explore import bundle_steps as steps
 from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.arrivals import Origin
-from ml_prediction.explore.bundle_extent import channels_in, channels_of, extent_of
+from ml_prediction.explore.bundle_extent import extent_of
 from ml_prediction.explore.bundle_files import EVENT, about, describe, fields_of, files_of
-from ml_prediction.explore.bundle_folder import read_folder, sha256, write_folder
+from ml_prediction.explore.bundle_folder import read_folder, write_folder
+from ml_prediction.explore.bundle_steps import PathLike
 from ml_prediction.explore.bundle_waveforms import CHANNELS, AnyClient, Asked, as_server
-from ml_prediction.explore.comcat_history import Contribution, history_frame, history_of
+from ml_prediction.explore.comcat_history import Contribution, history_frame
 from ml_prediction.explore.distances import epicentral_km
-from ml_prediction.explore.events import event_name, one_event, origin_of, to_quakeml
+from ml_prediction.explore.events import one_event, origin_of, to_quakeml
 from ml_prediction.explore.quakeml_arrivals import catalogue_arrivals
 from ml_prediction.util.frozen import FrozenMap
-from ml_prediction.util.times import to_utc
 
 if TYPE_CHECKING:
     from ml_prediction.models import Ensemble, Model
-
-_log = logging.getLogger(__name__)
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,20 +125,7 @@ class EventBundle:
         DataError
             If what came is no event.
         """
-        server = as_server(client, timeout, attempts)
-        try:
-            document = comcat.detail(server, event_id, superseded=True)
-        except (NoDataError, NotOfferedError) as error:
-            raise type(error)(f"{server.name} has no event {event_id!r} ({error}).") from error
-        contributions = history_of(document, libcomcat=libcomcat)
-        quakeml = comcat.quakeml_of(server, document, event_id)
-        one_event(quakeml, f"QuakeML of {event_id}")
-        return cls(
-            event_id,
-            quakeml,
-            contributions,
-            notes=(f"event and {len(contributions)} contributions from {server.url}",),
-        )
+        return cls(**steps.from_comcat(event_id, as_server(client, timeout, attempts), libcomcat))
 
     @classmethod
     def from_quakeml(cls, source: PathLike | bytes, event_id: str | None = None) -> Self:
@@ -166,14 +146,7 @@ class EventBundle:
         DataError
             If it is no QuakeML.
         """
-        if isinstance(source, bytes):
-            body, name = source, "the QuakeML document"
-        else:
-            name = str(source)
-            body = _read(source)
-        event, alone = one_event(body, name, event_id)
-        quakeml = body if alone else to_quakeml(event)
-        return cls(event_id or event_name(event), quakeml, notes=(f"event from {name}",))
+        return cls(**steps.from_quakeml(source, event_id))
 
     @classmethod
     def load(cls, folder: PathLike) -> Self:
@@ -323,7 +296,7 @@ class EventBundle:
 
     def with_event(self, event: Event, note: str = "event given") -> Self:
         """The same with another state of the event, e.g. after an analyst's changes."""
-        return self._with(note, quakeml=to_quakeml(event))
+        return self._with(note, {"quakeml": to_quakeml(event)})
 
     def with_waveforms(self, source: Stream | PathLike | Sequence[PathLike]) -> Self:
         """The same with waveforms of a stream, or of miniSEED files, added.
@@ -337,16 +310,7 @@ class EventBundle:
         DataError
             If it is no miniSEED.
         """
-        if isinstance(source, Stream):
-            bodies = {"the stream": waveforms.miniseed_of(source)}
-        else:
-            paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-            bodies = {str(path): _read(path) for path in paths}
-        kept = dict(self.miniseed)
-        for name, body in bodies.items():
-            for code, records in waveforms.records_of(body, name).items():
-                kept[code] = waveforms.merge(kept.get(code, b""), records)
-        return self._with(f"waveforms of {', '.join(bodies)}", miniseed=FrozenMap(kept))
+        return self._with(*steps.add_waveforms(self, source))
 
     def with_stations(self, source: Inventory | PathLike) -> Self:
         """The same with the stations of an inventory, or of a StationXML file.
@@ -358,16 +322,7 @@ class EventBundle:
         DataError
             If it is no StationXML.
         """
-        if isinstance(source, Inventory):
-            written = BytesIO()
-            source.write(written, format="STATIONXML")
-            return self._with("stations given", stationxml=written.getvalue())
-        body = _read(source)
-        try:
-            read_inventory(BytesIO(body), format="STATIONXML")
-        except (ValueError, TypeError, SyntaxError, AttributeError) as error:
-            raise DataError(f"{source}: can't be read as StationXML ({error}).") from error
-        return self._with(f"stations of {source}", stationxml=body)
+        return self._with(*steps.read_stations(source))
 
     def fetch_waveforms(
         self,
@@ -423,36 +378,16 @@ class EventBundle:
         """
         server = as_server(client, timeout, attempts)
         extent = extent_of(self, pad, channels, radius_km, stations)
-        key = sha256(f"{server.url} {extent}".encode())
-        if key in self.fetched and not self.failed and not again:
-            return self
-        found = waveforms.fetch(
-            extent,
+        found = steps.fetch_waveforms(
+            self,
             server,
-            self.miniseed,
-            self.asked,
+            extent,
             parallel=parallel,
             again=again,
             cache=None if cache is None else Path(cache),
             done=done,
         )
-        new = sum(body != self.miniseed.get(code) for code, body in found.miniseed.items())
-        bundle = self._with(
-            f"{new} channels from {server.url}",
-            miniseed=FrozenMap(found.miniseed),
-            asked=found.asked,
-            fetched=tuple(sorted({*self.fetched, key})),
-        )
-        if bundle.failed:
-            _log.warning(
-                "%s: %d of %d requests for waveforms failed, first %s The same call again asks "
-                "for them.",
-                self.event_id,
-                len(bundle.failed),
-                len(bundle.asked),
-                bundle.failed[0],
-            )
-        return bundle
+        return self if found is None else self._with(*found)
 
     def fetch_stations(
         self, client: AnyClient = "EARTHSCOPE", *, timeout: float = 120.0, attempts: int = 6
@@ -466,24 +401,8 @@ class EventBundle:
         ServiceError
             If the data centre doesn't give it.
         """
-        codes = channels_of(self)
-        if not codes:
-            raise ConfigurationError(
-                f"{self.event_id} has neither waveforms nor picks: fetch waveforms first."
-            )
-        missing = codes - channels_in(self.inventory)
-        if not missing:
-            return self
-        server = as_server(client, timeout, attempts)
-        body = waveforms.stations_of(missing, to_utc(self.origin.time_ns), server)
-        if body is None:
-            _log.warning(
-                "%s: %s knows none of %d channels.", self.event_id, server.url, len(missing)
-            )
-            return self
-        if self.stationxml is not None:
-            body = merge_stations([self.stationxml, body])
-        return self._with(f"stations from {server.url}", stationxml=body)
+        found = steps.fetch_stations(self, lambda: as_server(client, timeout, attempts))
+        return self if found is None else self._with(*found)
 
     def pick(
         self,
@@ -513,8 +432,7 @@ class EventBundle:
         """
         from ml_prediction.explore.bundle_picks import pick_bundle
 
-        note, changes = pick_bundle(self, model, probabilities, options)
-        return self._with(note, **changes)
+        return self._with(*pick_bundle(self, model, probabilities, options))
 
     # Snuffler and pictures
 
@@ -561,11 +479,10 @@ class EventBundle:
         edits = read_edits(self, markers)
         if not edits.changed:
             return self
-        return self._with(
-            edits.sentence,
-            quakeml=self.quakeml if edits.event is None else to_quakeml(edits.event),
-            picks=edits.picks,
-        )
+        changes: dict[str, Any] = {"picks": edits.picks}
+        if edits.event is not None:
+            changes["quakeml"] = to_quakeml(edits.event)
+        return self._with(edits.sentence, changes)
 
     def snuffle(self, **options: Any) -> Self:
         """Open snuffler with waveforms, probabilities and markers; returns the edited bundle.
@@ -605,12 +522,5 @@ class EventBundle:
             figure.savefig(path)
         return figure
 
-    def _with(self, note: str, **changes: Any) -> Self:
+    def _with(self, note: str, changes: Mapping[str, Any]) -> Self:
         return replace(self, notes=(*self.notes, note), **changes)
-
-
-def _read(path: PathLike) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"Can't read {str(path)!r}: {error.strerror}.") from error

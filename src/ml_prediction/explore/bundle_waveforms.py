@@ -217,7 +217,8 @@ def fetch(
         If the stations can't be found, or if nothing at all is there and all failed.
     """
     settled = ("kept",) if again else ("kept", "absent")
-    history = {each.key: each for each in asked}
+    # What failed before and is not wanted now is nobody's loss.
+    history = {each.key: each for each in asked if each.outcome != "failed"}
     units = _units(extent, find(extent, server))
     wanted = [unit for unit in units if _outcome(history.get(_key(unit))) not in settled]
     holder = nullcontext(str(cache)) if cache else tempfile.TemporaryDirectory(prefix="bundle-")

@@ -6,8 +6,7 @@ One instrument of a station is drawn, the best that there is; its site's picks a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,12 +16,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from obspy import Stream, Trace
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.events import place
-from ml_prediction.util.codes import NSLC
-from ml_prediction.util.times import NANOSECONDS, to_ns, to_utc
+from ml_prediction.explore.section_rows import (
+    NEAR_S,
+    Mark,
+    Row,
+    choose,
+    levels_of,
+    marks_of,
+    pairs_of,
+    row_of,
+    span_of,
+    thinned,
+)
+from ml_prediction.util.times import to_utc
 
 if TYPE_CHECKING:
     from ml_prediction.explore.bundle import EventBundle
@@ -31,12 +40,6 @@ COLOURS: Final = {"P": "#0072B2", "S": "#D55E00"}
 """Okabe and Ito's palette: told apart by the colour-blind, too."""
 SHAPES: Final = ("o", "D", "s", "^", "v", "P", "X")
 """Of the models, in order of their ids."""
-PREFERENCE: Final = ("HH", "BH", "EH", "SH", "EN", "HN")
-"""Instruments of which the first is drawn: seismometers, then accelerometers."""
-NEAR_S: Final = 2.0
-"""A model's pick farther from the catalogue's is not compared with it."""
-TOGETHER_S: Final = 60.0
-"""Seconds after the last pick that are still shown."""
 
 _INK: Final = "#333333"
 _FAINT: Final = "#8a8a8a"
@@ -47,34 +50,10 @@ _HEIGHT_IN: Final = (4.8, 11.0)
 _WIDTH_IN: Final = 9.0
 _REACH: Final = 0.6
 """Height of a trace's largest amplitude, in spaces between stations."""
-_APART: Final = 0.85
-"""Least space of neighbours, in spaces of evenly spread ones."""
 _TWO_LINES: Final = 25
 _LEGEND_COLUMNS: Final = 6
 _CURVES: Final = {"P": ("p", "P", "Pn"), "S": ("s", "S", "Sn")}
 _MODEL: Final = "iasp91"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One station of the section: seconds after the origin, and amplitude (-1 to 1)."""
-
-    station: tuple[str, str]
-    label: str
-    distance_km: float
-    seconds: Sequence[npt.NDArray[np.float64]]
-    samples: Sequence[npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A pick: seconds after the origin, standard deviation in seconds (NaN if unknown)."""
-
-    station: tuple[str, str]
-    phase: str
-    seconds: float
-    sigma: float
-    model: str  # empty: the catalogue's
 
 
 def draw_section(
@@ -113,24 +92,24 @@ def draw_section(
     """
     if band is not None and not 0 < band[0] < band[1]:
         raise ConfigurationError(f"Band {band[0]:g} to {band[1]:g} Hz: give 0 < low < high.")
-    chosen = _chosen(bundle, components)
-    marks = list(_marks(bundle))
-    shown = _thinned([station for _, station in chosen], max_stations)
+    chosen = choose(bundle, components)
+    marks = list(marks_of(bundle))
+    shown = thinned([station for _, station in chosen], max_stations)
     traces = {s: trace for trace, s in chosen if s in shown}
-    begin, end = span or _span(bundle, [m for m in marks if m.station in traces], traces)
+    begin, end = span or span_of(bundle, [m for m in marks if m.station in traces], traces)
     rows = [
         row
         for station, stream in traces.items()
-        if (row := _row(bundle, station, stream, band, begin, end)) is not None
+        if (row := row_of(bundle, station, stream, band, begin, end)) is not None
     ]
     if not rows:
         raise DataError(f"{bundle.event_id}: no waveforms from {begin:.0f} to {end:.0f} s.")
     rows.sort(key=lambda row: row.distance_km)
-    levels, space = _levels([row.distance_km for row in rows])
+    levels, space = levels_of([row.distance_km for row in rows])
     by_station = {row.station: level for row, level in zip(rows, levels, strict=True)}
     marks = [m for m in marks if m.station in by_station and begin <= m.seconds <= end]
     models = sorted({mark.model for mark in marks if mark.model})
-    pairs = _pairs(marks)
+    pairs = pairs_of(marks)
     height = float(np.clip(1.9 + _ROW_IN * len(rows), *_HEIGHT_IN))
     figure = Figure(figsize=(_WIDTH_IN, height), layout="constrained", dpi=_DPI)
     FigureCanvasAgg(figure)
@@ -149,162 +128,6 @@ def draw_section(
         _draw_residuals(beside, pairs, by_station, space, models)
     _legend(axes, models, any(not mark.model for mark in marks), curves)
     return figure
-
-
-def _chosen(bundle: EventBundle, components: str) -> list[tuple[Stream, tuple[str, str]]]:
-    """Of each station the traces to be drawn, in order of distance."""
-    distances = bundle.distances_km
-    channels: dict[tuple[str, str], list[NSLC]] = {}
-    for code in bundle.miniseed:
-        nslc = NSLC(*code.split("."))
-        if nslc.component in components:
-            channels.setdefault((nslc.network, nslc.station), []).append(nslc)
-    if not bundle.miniseed:
-        raise ConfigurationError(f"{bundle.event_id} has no waveforms to draw: fetch some first.")
-    if not channels:
-        raise DataError(f"{bundle.event_id}: no waveforms of component {components}.")
-    known = sorted((distances[s], s) for s in channels if not math.isnan(distances.get(s, np.nan)))
-    if not known:
-        raise DataError(
-            f"{bundle.event_id}: of none of its stations the distance is known; fetch the stations "
-            "(fetch_stations, with_stations)."
-        )
-    from ml_prediction.explore.bundle_waveforms import read_records
-
-    return [
-        (
-            read_records(
-                bundle.miniseed[str(min(channels[s], key=lambda c: _rank(c, components)))]
-            ),
-            s,
-        )
-        for _, s in known
-    ]
-
-
-def _rank(code: NSLC, components: str) -> tuple[int, int, NSLC]:
-    kind = code.channel[:2]
-    place = PREFERENCE.index(kind) if kind in PREFERENCE else len(PREFERENCE)
-    return place, components.index(code.component), code
-
-
-def _thinned(stations: Sequence[tuple[str, str]], count: int) -> set[tuple[str, str]]:
-    """Stations in order of distance, every so manieth."""
-    if len(stations) <= count:
-        return set(stations)
-    return {stations[round(i)] for i in np.linspace(0, len(stations) - 1, count)}
-
-
-def _marks(bundle: EventBundle) -> Iterator[Mark]:
-    origin_ns = bundle.origin.time_ns
-    for row in bundle.arrivals.itertuples(index=False):
-        values: Any = row
-        yield Mark(
-            (values.network, values.station),
-            values.phase,
-            (values.time_ns - origin_ns) / NANOSECONDS,
-            values.uncertainty_s,
-            "",
-        )
-    for pick in bundle.picks:
-        yield Mark(
-            (pick.network, pick.station),
-            pick.phase,
-            (to_ns(pick.time) - origin_ns) / NANOSECONDS,
-            pick.sigma,
-            pick.model_id,
-        )
-
-
-def _span(
-    bundle: EventBundle, marks: Sequence[Mark], traces: Mapping[tuple[str, str], Stream]
-) -> tuple[float, float]:
-    origin = to_utc(bundle.origin.time_ns)
-    starts = [trace.stats.starttime - origin for stream in traces.values() for trace in stream]
-    ends = [trace.stats.endtime - origin for stream in traces.values() for trace in stream]
-    seconds = [mark.seconds for mark in marks]
-    first = min(seconds, default=0.0)
-    begin = max(min(starts), min(0.0, first - 5.0) if first < 30 else first - 10.0)
-    last = max(seconds, default=max(ends))
-    return begin, min(max(ends), last + min(TOGETHER_S, 5.0 + 0.25 * (last - begin)))
-
-
-def _row(
-    bundle: EventBundle,
-    station: tuple[str, str],
-    stream: Stream,
-    band: tuple[float, float] | None,
-    begin: float,
-    end: float,
-) -> Row | None:
-    origin = to_utc(bundle.origin.time_ns)
-    pieces = [piece for trace in stream if (piece := _filtered(trace, band)) is not None]
-    cut = Stream(pieces).trim(origin + begin, origin + end)
-    highest = max((float(np.abs(trace.data).max()) for trace in cut if len(trace)), default=0.0)
-    if not cut or not highest > 0:
-        return None
-    code = NSLC(*stream[0].id.split("."))
-    location = f".{code.location}" if code.location else ""
-    return Row(
-        station,
-        f"{code.network}.{code.station}{location} {code.channel}",
-        bundle.distances_km[station],
-        [trace.times() + (trace.stats.starttime - origin) for trace in cut],
-        [trace.data / highest for trace in cut],
-    )
-
-
-def _filtered(trace: Trace, band: tuple[float, float] | None) -> Trace | None:
-    """A trace ready to be drawn; None if it is too short, or too coarse for the band."""
-    nyquist = trace.stats.sampling_rate / 2
-    if len(trace) < 10 or (band is not None and band[0] >= 0.95 * nyquist):
-        return None
-    made = trace.copy()
-    made.data = made.data.astype(np.float64)
-    made.detrend("demean")
-    if band is not None:
-        made.taper(None, max_length=2.0, side="left")
-        made.filter("bandpass", freqmin=band[0], freqmax=min(band[1], 0.95 * nyquist), corners=4)
-    return made
-
-
-def _pairs(marks: Sequence[Mark]) -> list[tuple[Mark, Mark]]:
-    """Each model's pick with the nearest catalogue pick of its station and phase, if near."""
-    reference: dict[tuple[tuple[str, str], str], list[Mark]] = {}
-    for mark in marks:
-        if not mark.model:
-            reference.setdefault((mark.station, mark.phase), []).append(mark)
-    pairs = []
-    for mark in marks:
-        there = reference.get((mark.station, mark.phase)) if mark.model else None
-        if there:
-            nearest = min(there, key=lambda other: abs(other.seconds - mark.seconds))
-            if abs(nearest.seconds - mark.seconds) <= NEAR_S:
-                pairs.append((mark, nearest))
-    return pairs
-
-
-def _levels(distances: Sequence[float]) -> tuple[npt.NDArray[np.float64], float]:
-    """Where traces are drawn, and the space that each has.
-
-    At their distance, moved apart where they would lie on each other: the least sum of squares of
-    moves such that neighbours keep a least space (isotonic regression, by pooling adjacent
-    violators).
-    """
-    values = np.asarray(distances, dtype=float)
-    count = len(values)
-    if count < 2 or values[-1] == values[0]:
-        return values + 10.0 * np.arange(count), 10.0
-    space = float(values[-1] - values[0]) / (count - 1) * _APART
-    steps = np.arange(count) * space
-    blocks: list[tuple[float, int]] = []
-    for value in values - steps:
-        blocks.append((float(value), 1))
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (first, n), (second, m) = blocks[-2], blocks[-1]
-            blocks[-2:] = [((first * n + second * m) / (n + m), n + m)]
-    level = np.concatenate([np.full(number, value) for value, number in blocks])
-    return np.asarray(level + steps, dtype=float), space
 
 
 def _draw_waves(
