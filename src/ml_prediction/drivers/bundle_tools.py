@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.explore.bundle import EventBundle
-from ml_prediction.explore.bundle_folder import plain_name
+from ml_prediction.explore.bundle_folder import MANIFEST, plain_name
 from ml_prediction.explore.bundle_recipe import MARKERS, SECTION, Recipe, build
 from ml_prediction.explore.bundle_waveforms import as_server
 from ml_prediction.explore.catalog import BundleCatalog, Outcome
@@ -93,7 +92,9 @@ def run_bundle(
         out.print(line, markup=False)
     _tell_failures(bundle, err)
     out.print(f"In {place}/: {', '.join(_names(place, wanted))}", markup=False)
-    return _status([bundle])
+    if bundle.failed:
+        return FAILED
+    return DONE if bundle.miniseed or wanted.data is None else INCOMPLETE
 
 
 def run_edit(folder: Path, markers: Path, out: Console) -> int:
@@ -135,12 +136,6 @@ def run_catalog(catalog: BundleCatalog, wanted: Wanted | None, out: Console, err
     return DONE
 
 
-def _status(bundles: Sequence[EventBundle]) -> int:
-    if any(bundle.failed for bundle in bundles):
-        return FAILED
-    return DONE if any(bundle.miniseed for bundle in bundles) else INCOMPLETE
-
-
 def _tell_failures(bundle: EventBundle, err: Console) -> None:
     for each in bundle.failed[:5]:
         err.print(f"failed: {each}", markup=False)
@@ -151,10 +146,9 @@ def _tell_failures(bundle: EventBundle, err: Console) -> None:
 
 
 def _names(place: Path, wanted: Wanted) -> list[str]:
-    made = [
-        name for name, is_made in ((SECTION, wanted.plot), (MARKERS, wanted.markers)) if is_made
-    ]
-    return ["bundle.json", *(name for name in made if (place / name).is_file())]
+    extra = {SECTION: wanted.plot, MARKERS: wanted.markers}
+    made = [name for name, is_made in extra.items() if is_made and (place / name).is_file()]
+    return [MANIFEST, *made]
 
 
 class _Bar:
