@@ -163,8 +163,10 @@ def pick(
             metavar="INPUT...", help="Files, folders, globs, or the root of an SDS archive."
         ),
     ],
-    model: Annotated[str | None, typer.Option(help="Architecture.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Name, or path of .pt or .json.")] = None,
+    model: cli_evaluate.Models = None,
+    weights: cli_evaluate.Weights = None,
+    combine: cli_evaluate.Combine = None,
+    shares: cli_evaluate.Shares = None,
     engine: Annotated[
         str | None,
         typer.Option(metavar="auto|torch|openvino", help="What computes the model."),
@@ -228,8 +230,7 @@ def pick(
     from ml_prediction.drivers.run_config import RunConfig
 
     top = {
-        "model": model,
-        "weights": weights,
+        **cli_evaluate.chosen_models(model, weights, combine, shares),
         "engine": engine,
         "out": out,
         "channels": _listed(channels),

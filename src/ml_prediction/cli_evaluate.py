@@ -59,7 +59,17 @@ LabelledArgument = Annotated[
         metavar="LABELLED", help="Folder with labels.csv and npz files, or SeisBench's dataset."
     ),
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Architecture.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="NAME[:WEIGHTS]", help="Architecture; several to combine."),
+]
+Combine = Annotated[
+    str | None,
+    typer.Option("--combine", metavar="max|mean|semblance", help="How models pick together."),
+]
+Shares = Annotated[
+    str | None, typer.Option("--shares", metavar="A,B", help="Weight of each model in the mean.")
+]
 Weights = Annotated[str | None, typer.Option(help="Name, or path of .pt or .json.")]
 Horizon = Annotated[
     float | None,
@@ -147,8 +157,10 @@ def calibrate(
 
 def pick_labelled(
     labelled: LabelledArgument,
-    model: ModelOption = None,
+    model: Models = None,
     weights: Weights = None,
+    combine: Combine = None,
+    shares: Shares = None,
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Samples from window to window.")
     ] = None,
@@ -164,7 +176,7 @@ def pick_labelled(
     """Pick random cuts of a labelled set, for `evaluate` and `calibrate`."""
     from ml_prediction.drivers.explore_tools import run_pick_labelled
 
-    top = {"model": model, "weights": weights, "calibration": calibration, "out": out}
+    top = {**chosen_models(model, weights, combine, shares), "calibration": calibration, "out": out}
     inner = {"stride": stride, "horizon": horizon}
     settings = _config(config, {**top, "overwrite": overwrite}, inner)
     return run_pick_labelled(labelled, settings, crops, results_console(), remarks_console())
@@ -172,8 +184,10 @@ def pick_labelled(
 
 def tune(
     labelled: LabelledArgument,
-    model: ModelOption = None,
+    model: Models = None,
     weights: Weights = None,
+    combine: Combine = None,
+    shares: Shares = None,
     strides: Annotated[
         str | None, typer.Option("--stride", metavar="N,...", help="Strides to try.")
     ] = None,
@@ -198,14 +212,17 @@ def tune(
 ) -> int:
     """Find the best thresholds, stride, blinding, stacking and 1-C policy on a labelled set."""
     from ml_prediction.drivers.explore_tools import run_tune
-    from ml_prediction.drivers.share import load_configured
+    from ml_prediction.drivers.share import load_one
     from ml_prediction.explore.tuning import settings_around
 
-    top = {"model": model, "weights": weights, "out": out, "overwrite": overwrite}
+    top = {
+        **chosen_models(model, weights, combine, shares),
+        "out": out,
+        "overwrite": overwrite,
+    }
     settings = _config(config, top, {"horizon": horizon})
-    spec = load_configured(settings, settings.threads).spec
     trials = settings_around(
-        spec,
+        load_one(settings, settings.threads),
         strides=[_whole("--stride", text) for text in _listed(strides)],
         blindings=[_pair(text) for text in (blindings or "").split(";") if text.strip()],
         stackings=_known("--stacking", stackings, ("max", "mean")),
@@ -216,6 +233,18 @@ def tune(
     return run_tune(
         labelled, settings, trials, crops, tolerance, results_console(), remarks_console()
     )
+
+
+def chosen_models(
+    model: list[str] | None, weights: str | None, combine: str | None, shares: str | None
+) -> dict[str, Any]:
+    """What was said of models, as options of a run."""
+    return {
+        "model": model[0] if model and len(model) == 1 else model or None,
+        "weights": weights,
+        "combine": combine,
+        "shares": _listed(shares) or None,
+    }
 
 
 def _comparison(

@@ -156,11 +156,11 @@ def families(
     """
     remove = inventory is not None and config.response == "remove"
     response = Response(inventory) if remove else None
-    leads = {_windows_of(_members(item)[0].spec, config) for item in models}
+    leads = {_windows_of(item.members[0].spec, config) for item in models}
     found: dict[Hashable, Family] = {}
     for item in models:
         finder: Finder | None = None
-        for number, model in enumerate(_members(item)):
+        for number, model in enumerate(item.members):
             spec = model.spec
             stride, blinding = _placing(spec, config)
             check_windows(spec, stride, blinding, config.horizon)
@@ -198,10 +198,6 @@ def families(
     return list(found.values())
 
 
-def _members(item: Model | Ensemble) -> Sequence[Model]:
-    return item.members if isinstance(item, Ensemble) else (item,)
-
-
 def _windows_of(spec: ModelSpec, config: PipelineConfig) -> Hashable:
     """What decides how a model's windows are made."""
     stride, _ = _placing(spec, config)
@@ -231,7 +227,7 @@ def _finder(
     combiner = Combiner(item, config.thresholds) if isinstance(item, Ensemble) else None
     versions = {"ml_prediction": __version__, **spec.versions}
     after = math.inf
-    for model in _members(item):
+    for model in item.members:
         stride, blinding = _placing(model.spec, config)
         after = min(after, config.horizon - (stride + blinding[1]) / spec.sampling_rate)
     extractor = FeatureExtractor(

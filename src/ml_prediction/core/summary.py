@@ -19,7 +19,7 @@ class Summary:
     Attributes
     ----------
     packets, samples, windows
-        What came in, and the windows that the model saw.
+        What came in, and the windows that models saw: one that two see counts twice.
     skipped
         What did not end in a result, by ``kind: reason``, e.g. ``samples: late``.
     notes

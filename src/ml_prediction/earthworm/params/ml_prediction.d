@@ -30,6 +30,10 @@ GetLogo         INST_WILDCARD MOD_WILDCARD TYPE_TRACEBUF2
 # -- Model ----------------------------------------------------------------------------------------
 Model           EQTransformer   # architecture, by its name in SeisBench: EQTransformer, PhaseNet
 Weights         original        # name of the weights, or the path of SeisBench's .pt or .json
+# Model         PhaseNet:original    # a second one that picks together with the first: NAME:WEIGHTS
+# Combine       semblance       # how: max, mean, or semblance (the highest, where they agree)
+# Shares        2 1             # weight of each Model in the mean; default: equal
+# Calibration   calibration.json     # what sigma is made of: `ml-prediction calibrate` writes it
 Engine          auto            # auto, torch, or openvino (compiled, on the CPU)
 # Threads       2               # CPU threads of the model; default: all
 # Stride        3000            # samples from window to window; default: the model's
