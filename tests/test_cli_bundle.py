@@ -153,6 +153,11 @@ def test_a_catalogue_is_listed_made_and_continued(
     [
         pytest.param(["bundle", "xx1", "--pad", "many"], "--pad", id="pad"),
         pytest.param(["bundle", "xx1", "--weights", "x"], "--weights", id="weights"),
+        pytest.param(
+            ["bundle", "xx1", "--pick", "EQTransformer", "--combine", "mean"],
+            "two models",
+            id="combine",
+        ),
         pytest.param(["bundle", "xx1", "--client", "NOWHERE"], "NOWHERE", id="client"),
         pytest.param(["catalog"], "--from", id="times"),
         pytest.param(

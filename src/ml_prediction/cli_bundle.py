@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ml_prediction.cli_evaluate import Combine
 from ml_prediction.drivers.terminal import remarks_console, results_console
 from ml_prediction.errors import ConfigurationError
 
@@ -41,9 +42,11 @@ Stations = Annotated[
 ]
 ModelNames = Annotated[
     list[str] | None,
-    typer.Option("--pick", metavar="MODEL", help="Pick with it; may be given several times."),
+    typer.Option(
+        "--pick", metavar="NAME[:WEIGHTS]", help="Pick with it; may be given several times."
+    ),
 ]
-Weights = Annotated[str | None, typer.Option(help="Name, or path of .pt or .json, of the model.")]
+Weights = Annotated[str | None, typer.Option(help="Of models that name none.")]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Keep the models' probability traces.")
 ]
@@ -78,6 +81,7 @@ def bundle(
     stations: Stations = None,
     pick: ModelNames = None,
     weights: Weights = None,
+    combine: Combine = None,
     probabilities: Probabilities = False,
     plot: Plot = False,
     markers: Markers = False,
@@ -139,6 +143,7 @@ def catalog(
     stations: Stations = None,
     pick: ModelNames = None,
     weights: Weights = None,
+    combine: Combine = None,
     probabilities: Probabilities = False,
     plot: Plot = False,
     markers: Markers = False,
@@ -175,8 +180,8 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
     from ml_prediction.drivers.bundle_tools import Wanted
 
     models, stations = tuple(options["pick"] or ()), options["stations"]
-    if options["weights"] is not None and len(models) != 1:
-        raise ConfigurationError("--weights goes with exactly one --pick.")
+    if not models and (options["weights"] is not None or options["combine"] is not None):
+        raise ConfigurationError("--weights and --combine go with --pick.")
     return Wanted(
         events=options["events"],
         data=None if options["no_waveforms"] else options["client"],
@@ -191,6 +196,7 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
 
 _AS_THEY_ARE: Final = (
     "weights",
+    "combine",
     "probabilities",
     "plot",
     "markers",

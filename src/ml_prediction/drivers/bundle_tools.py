@@ -14,7 +14,9 @@ from ml_prediction.explore.bundle_folder import MANIFEST, plain_name
 from ml_prediction.explore.bundle_recipe import MARKERS, SECTION, Recipe, build
 from ml_prediction.explore.bundle_waveforms import as_server
 from ml_prediction.explore.catalog import BundleCatalog, Outcome
-from ml_prediction.models import load_model
+from ml_prediction.models import Ensemble, Model
+from ml_prediction.models.choice import load_models
+from ml_prediction.models.ensemble import Rule
 
 DONE: Final = 0
 FAILED: Final = 3
@@ -34,6 +36,7 @@ class Wanted:
     stations: tuple[str, ...] | None
     models: tuple[str, ...]
     weights: str | None
+    combine: Rule | None
     probabilities: bool
     plot: bool
     markers: bool
@@ -61,12 +64,17 @@ class Wanted:
             stations=self.stations,
             parallel=self.parallel,
             again=self.again,
-            models=[load_model(name, self.weights or ORIGINAL) for name in self.models],
+            models=self._models(),
             probabilities=self.probabilities,
             plot=self.plot,
             markers=self.markers,
             told=lambda said: err.print(said, markup=False),
         )
+
+    def _models(self) -> list[Model | Ensemble]:
+        if not self.models:
+            return []
+        return load_models(self.models, self.weights or ORIGINAL, rule=self.combine)
 
 
 def run_bundle(
