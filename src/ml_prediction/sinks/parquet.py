@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from obspy import Stream, UTCDateTime
 
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.folder import OutputFolder
-from ml_prediction.util.times import to_microseconds
+from ml_prediction.util.times import to_microseconds, to_utc
+
+R = TypeVar("R", Pick, Detection)
 
 ROWS_PER_GROUP: Final = 10_000
 """Picks held in memory until they are written as one row group."""
@@ -41,17 +44,9 @@ class ParquetSink:
     FILES: ClassVar[tuple[str, ...]] = ("picks.parquet",)
 
     def __init__(self, folder: OutputFolder) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise ConfigurationError(
-                f"Format parquet needs pyarrow, which can't be imported ({error}): "
-                "install a version of it that fits NumPy's, or use csv."
-            ) from error
-        self._arrow: Any = pyarrow
-        self._schema = _schema(pyarrow)
-        self._writer = pyarrow.parquet.ParquetWriter(
+        self._arrow: Any = _pyarrow()
+        self._schema = _schema(self._arrow, Pick)
+        self._writer = self._arrow.parquet.ParquetWriter(
             str(folder.part(self.FILES[0])), self._schema, compression="zstd"
         )
         self._rows: list[Pick] = []
@@ -80,15 +75,69 @@ class ParquetSink:
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns = {
-            field.name: [_value(getattr(pick, field.name)) for pick in self._rows]
-            for field in fields(Pick)
-        }
-        self._writer.write_table(self._arrow.Table.from_pydict(columns, schema=self._schema))
+        self._writer.write_table(_table(self._arrow, self._schema, Pick, self._rows))
         self._rows.clear()
 
 
-def _schema(arrow: Any) -> Any:
+def to_parquet(rows: Sequence[R], kind: type[R]) -> bytes:
+    """Picks, or detections, as a Parquet file in memory, with every field.
+
+    Raises
+    ------
+    ConfigurationError
+        If pyarrow can't be imported.
+    """
+    arrow = _pyarrow()
+    schema = _schema(arrow, kind)
+    body = io.BytesIO()
+    arrow.parquet.write_table(_table(arrow, schema, kind, rows), body, compression="zstd")
+    return body.getvalue()
+
+
+def from_parquet(body: bytes, kind: type[R]) -> list[R]:
+    """Picks, or detections, of a Parquet file; their times are whole microseconds.
+
+    Raises
+    ------
+    ConfigurationError
+        If pyarrow can't be imported.
+    ValueError
+        If it is no Parquet file with these columns.
+    """
+    arrow = _pyarrow()
+    table = arrow.parquet.read_table(io.BytesIO(body), schema=_schema(arrow, kind))
+    columns = []
+    for field in fields(kind):
+        column, declared = table[field.name], str(field.type)
+        if declared == "UTCDateTime":
+            columns.append([to_utc(us * 1000) for us in column.cast(arrow.int64()).to_pylist()])
+        elif declared == "float":
+            columns.append([float("nan") if v is None else v for v in column.to_pylist()])
+        elif declared.startswith("tuple"):
+            columns.append([tuple(each) for each in column.to_pylist()])
+        else:
+            columns.append(column.to_pylist())
+    return [kind(*values) for values in zip(*columns, strict=True)]
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Format parquet needs pyarrow, which can't be imported ({error}): "
+            "install a version of it that fits NumPy's, or use csv."
+        ) from error
+    return pyarrow
+
+
+def _table(arrow: Any, schema: Any, kind: type[R], rows: Sequence[R]) -> Any:
+    columns = {field.name: [_value(getattr(r, field.name)) for r in rows] for field in fields(kind)}
+    return arrow.Table.from_pydict(columns, schema=schema)
+
+
+def _schema(arrow: Any, kind: type[Pick] | type[Detection]) -> Any:
     types = {
         "time": arrow.timestamp("us", tz="UTC"),
         "float64": arrow.float64(),
@@ -98,7 +147,7 @@ def _schema(arrow: Any) -> Any:
     }
     text = arrow.string()
     return arrow.schema(
-        [(f.name, types.get(_TYPES.get(str(f.type), ""), text)) for f in fields(Pick)]
+        [(f.name, types.get(_TYPES.get(str(f.type), ""), text)) for f in fields(kind)]
     )
 
 
