@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store.base import (
     RunRecord,
@@ -21,6 +24,9 @@ __all__ = [
     "UnitState",
     "open_store",
 ]
+
+_FILES: Final = (".db", ".sqlite", ".sqlite3")
+"""Suffixes of paths that are taken for files of SQLite."""
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
@@ -43,4 +49,28 @@ def open_store(url: str, *, create: bool = True) -> Store:
     ServiceError
         If the server can't be reached, or the file is locked.
     """
-    raise ConfigurationError(f"{url}: not built yet ({create}).")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = ("sqlite" if Path(url).suffix in _FILES else "parquet"), f"/{url}"
+    if scheme in ("sqlite", "postgresql", "postgres"):
+        from ml_prediction.sinks.store.sql import SqlStore
+
+        name = "postgresql" if scheme == "postgres" else scheme
+        return SqlStore(f"{name}://{rest}", create=create)
+    if scheme == "parquet":
+        from ml_prediction.sinks.store.parquet import ParquetStore
+
+        return ParquetStore(_folder(url, rest), create=create)
+    raise ConfigurationError(
+        f"{scheme}:// is no store: choose sqlite:///picks.db, postgresql://user@host/name, or "
+        "parquet:///folder."
+    )
+
+
+def _folder(url: str, rest: str) -> Path:
+    """Folder of ``parquet:///folder``, by the same rule as for SQLite's files."""
+    if not rest.startswith("/") or not rest[1:]:
+        raise ConfigurationError(
+            f"{url!r} names no folder: write parquet:///folder, or parquet:////path/to/folder."
+        )
+    return Path(rest[1:])
