@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Final
 
@@ -50,7 +50,7 @@ class ParquetSink:
                 "install a version of it that fits NumPy's, or use csv."
             ) from error
         self._arrow: Any = pyarrow
-        self._schema = _schema(pyarrow)
+        self._schema = arrow_schema(pyarrow, Pick, "us")
         self._writer = pyarrow.parquet.ParquetWriter(
             str(folder.part(self.FILES[0])), self._schema, compression="zstd"
         )
@@ -88,9 +88,24 @@ class ParquetSink:
         self._rows.clear()
 
 
-def _schema(arrow: Any) -> Any:
+def arrow_schema(
+    arrow: Any, kind: type[Pick] | type[Detection], unit: str, omit: Collection[str] = ()
+) -> Any:
+    """Arrow's schema of picks or detections.
+
+    Parameters
+    ----------
+    arrow
+        Module pyarrow: it is imported where it is used.
+    kind
+        Their class.
+    unit
+        Of times: ``us`` or ``ns``.
+    omit
+        Fields to leave out.
+    """
     types = {
-        "time": arrow.timestamp("us", tz="UTC"),
+        "time": arrow.timestamp(unit, tz="UTC"),
         "float64": arrow.float64(),
         "int64": arrow.int64(),
         "bool": arrow.bool_(),
@@ -98,7 +113,11 @@ def _schema(arrow: Any) -> Any:
     }
     text = arrow.string()
     return arrow.schema(
-        [(f.name, types.get(_TYPES.get(str(f.type), ""), text)) for f in fields(Pick)]
+        [
+            (f.name, types.get(_TYPES.get(str(f.type), ""), text))
+            for f in fields(kind)
+            if f.name not in omit
+        ]
     )
 
 

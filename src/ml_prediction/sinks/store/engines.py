@@ -56,9 +56,9 @@ def _sqlite(url: URL, create: bool) -> sa.Engine:
         raise ConfigurationError(
             f"Folder {path.parent} can't be made ({error.strerror}): choose another."
         ) from error
-    engine = sa.create_engine(
-        url.set(drivername="sqlite+pysqlite"), connect_args={"timeout": PATIENCE_S, **url.query}
-    )
+    if "timeout" not in url.query:
+        url = url.update_query_dict({"timeout": str(PATIENCE_S)})
+    engine = sa.create_engine(url.set(drivername="sqlite+pysqlite"))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

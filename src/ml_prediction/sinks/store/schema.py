@@ -7,7 +7,7 @@
                  ──< station_day
 
 Times are exact as nanoseconds since 1970 (UTC) in ``*_ns``; ``time`` and ``onset`` are the same to
-the microsecond, for people. NaN is NULL. The views (migration ``views``) join the names to the numbers.
+the microsecond, for people. NaN is NULL. The views (migration 0002) join names to numbers.
 """
 
 from __future__ import annotations

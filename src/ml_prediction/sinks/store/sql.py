@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -34,6 +35,7 @@ from ml_prediction.util.times import to_ns
 ROWS_AT_ONCE: Final = 2000
 """Rows that are fetched at a time."""
 
+_RUN: Final = tuple(field.name for field in fields(RunRecord))
 _UNIT_NAME: Final = (schema.unit.c.day, schema.unit.c.network, schema.unit.c.station)
 
 
@@ -73,8 +75,9 @@ class SqlStore:
         with self._transaction() as connection:
             old = connection.execute(sa.select(table).where(table.c.run_id == run.run_id)).first()
             if old is None:
-                values = {name: getattr(run, name) for name in RunRecord.__slots__}
-                key = connection.execute(table.insert().values(values)).inserted_primary_key[0]
+                values = {name: getattr(run, name) for name in _RUN}
+                added = table.insert().values(values).returning(table.c.key)
+                key = connection.execute(added).scalar_one()
             elif not resume:
                 raise check_new(run.run_id, self._where)
             else:
@@ -92,7 +95,7 @@ class SqlStore:
         """Store a unit in one transaction, as `Store.write` says."""
         run, run_id = self._begun()
         check_result(result, run_id)
-        results = [*result.picks, *result.detections]
+        results: list[Pick | Detection] = [*result.picks, *result.detections]
         with self._transaction() as connection:
             unit = self._unit(connection, result.key)
             methods = self._with_keys(connection, {method_of(each) for each in results})
@@ -212,11 +215,10 @@ class SqlStore:
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         """All that is written in it, or nothing."""
-        with translated(self._where):
-            with self._engine.connect() as connection:
-                connection.execution_options(**IMMEDIATE)
-                with connection.begin():
-                    yield connection
+        with translated(self._where), self._engine.connect() as connection:
+            connection.execution_options(**IMMEDIATE)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -322,7 +324,7 @@ _PLANNED: Final[Mapping[str, Any]] = {
 
 
 def _record(row: Any) -> RunRecord:
-    return RunRecord(**{name: getattr(row, name) for name in RunRecord.__slots__})
+    return RunRecord(**{name: getattr(row, name) for name in _RUN})
 
 
 def _day_row(day: StationDay, unit: int) -> dict[str, Any]:
