@@ -105,11 +105,11 @@ class ArrowCodec:
                 yield self._kind(**values)
 
 
-def to_parquet(table: Any) -> memoryview:
+def to_parquet(table: Any) -> bytes:
     """A table as the bytes of a Parquet file."""
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, sink, compression="zstd", store_schema=False)
-    return memoryview(sink.getvalue())
+    return bytes(sink.getvalue())
 
 
 def read_parquet(path: Path) -> Any:
@@ -155,8 +155,16 @@ def decode_days(table: Any, key: UnitKey) -> Iterator[StationDay]:
     """Statistics that a table stands for."""
     for row in table.to_pylist():
         instrument = Instrument(key.network, key.station, row["location"], row["prefix"])
-        counts = [row[name] for name in ("samples", "covered_s", "gaps", "windows", "picks")]
-        yield StationDay(instrument, *counts, row["detections"], json.loads(row["skipped"]))
+        yield StationDay(
+            instrument,
+            row["samples"],
+            row["covered_s"],
+            row["gaps"],
+            row["windows"],
+            row["picks"],
+            row["detections"],
+            json.loads(row["skipped"]),
+        )
 
 
 def _plain(values: list[Any], type_: str) -> list[Any]:
