@@ -280,7 +280,7 @@ def test_what_does_not_belong_to_a_unit_is_refused(store: Store, changes: dict[s
     (unit,) = make_units(1, 1)
     store.begin(make_run(), [unit], resume=False)
     with pytest.raises(InternalError):
-        store.write(make_result(unit, **changes))
+        store.write(dataclasses.replace(make_result(unit), **changes))
     assert contents(store)["picks"] == []
     assert store.states() == [UnitState(unit, "planned")]
 
