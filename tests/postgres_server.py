@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -64,7 +65,9 @@ class PostgresServer:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in [pid, *map(int, children)]:
             os.kill(each, signal.SIGKILL)
-        (self._data / "postmaster.pid").unlink()
+        while any(_lives(each) for each in [pid, *map(int, children)]):
+            time.sleep(0.01)  # a new server refuses while one of the old processes is there
+        (self._data / "postmaster.pid").unlink()  # where nobody reaps it, its number stays taken
 
     def new_database(self) -> str:
         """Make an empty database; returns its URL."""
@@ -94,7 +97,15 @@ class PostgresServer:
         done = subprocess.run(
             command, check=False, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        assert done.returncode == 0, command
+        log = self._home / "log"
+        assert done.returncode == 0, (command, log.read_text() if log.exists() else "")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _free_port() -> int:

@@ -45,10 +45,11 @@ def make_result(key: UnitKey, run_id: str = "may", count: int = 5, **changes: An
     start = UTCDateTime(key.day.isoformat())
     codes = {"network": key.network, "station": key.station, "run_id": run_id}
     stem = f"{key.network}.{key.station}..EH"
+    spacing = min(3_600_000_000_123, 86_400_000_000_000 // (count + 1))
     found = [
         make_pick(
             **codes,
-            time=UTCDateTime(ns=start.ns + (n + 1) * 3_600_000_000_123),
+            time=UTCDateTime(ns=start.ns + (n + 1) * spacing),
             id=f"{stem}/P/EQTransformer:original/{start.ns // 10**7 + n}",
         )
         for n in range(count)

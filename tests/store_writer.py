@@ -14,14 +14,22 @@ from multiprocessing.queues import SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
+import pyarrow
 from store_results import make_result, make_run, make_units
 
 from ml_prediction.sinks.store import open_store
 
 STATIONS: Final = 3
 _context: Final = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["store_writer", "ml_prediction.sinks.store.sql", "psycopg",
-                                 "ml_prediction.sinks.store.parquet"])  # fmt: skip
+_context.set_forkserver_preload(
+    [
+        "store_writer",
+        "ml_prediction.sinks.store.sql",
+        "psycopg",
+        "ml_prediction.sinks.store.parquet",
+    ]
+)
+pyarrow.array([0])  # imports pandas, whose moments would be most of all
 
 
 def count_moments(url: str) -> int:

@@ -6,9 +6,11 @@ import errno
 import os
 import sqlite3
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from postgres_server import PostgresServer
@@ -111,7 +113,7 @@ def test_a_full_disk_can_be_tried_again(tmp_path: Path) -> None:
         assert len(list(store.picks())) == 2005
 
 
-@pytest.mark.parametrize("failing", range(8))
+@pytest.mark.parametrize("failing", range(1, 20))
 def test_a_disk_of_parquet_files_that_fails_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
@@ -133,13 +135,15 @@ def test_a_disk_of_parquet_files_that_fails_can_be_tried_again(
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", fsync)
-            try:
+            failed = False
+            with suppress(ServiceError):  # a folder that can't be flushed is no obstacle
+                failed = True
                 store.write(make_result(unit))
-            except ServiceError as error:
-                assert "No space left on device" in str(error)
-                assert contents(store) == before
-                with open_store(url) as reader:
-                    assert contents(reader) == before
+                failed = False
+        if failed:
+            assert contents(store) == before
+            with open_store(url) as reader:
+                assert contents(reader) == before
         store.write(make_result(unit))
         assert len(list(store.picks())) == 10
     assert not list(tmp_path.rglob("*.part"))
@@ -249,11 +253,11 @@ def test_a_connection_that_ends_in_the_middle_leaves_nothing(make_url: Any) -> N
                 nonlocal statements
                 statements += 1
                 if statements == last:
-                    pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
-                    with other_engine.connect() as killer:
-                        killer.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+                    driver: Any = connection.connection.driver_connection
+                    pid = driver.info.backend_pid
+                    with psycopg.connect(url) as killer:
+                        killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
-            other_engine = sa.create_engine(store._engine.url)
             event.listen(store._engine, "before_cursor_execute", cut)
             try:
                 store.write(make_result(unit))
@@ -263,7 +267,6 @@ def test_a_connection_that_ends_in_the_middle_leaves_nothing(make_url: Any) -> N
                 break
             finally:
                 event.remove(store._engine, "before_cursor_execute", cut)
-                other_engine.dispose()
             assert contents(store) == before
         assert 5 < last < 11
         assert len(list(store.picks())) == 10

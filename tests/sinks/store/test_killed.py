@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import store_writer
 from store_results import contents, make_result, make_run, make_units, plain
 
+from ml_prediction.core.results import Pick, pick_order
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store import open_store
 
@@ -16,8 +19,7 @@ def assert_whole_units(url: str) -> int:
     """Check that every unit is there as a whole or not at all; returns how many are."""
     try:
         store = open_store(url, create=False)
-    except ConfigurationError as error:  # killed before there was one
-        assert "no store" in str(error)
+    except ConfigurationError:  # killed before there was one
         return 0
     with store:
         if not store.runs():
@@ -25,9 +27,9 @@ def assert_whole_units(url: str) -> int:
         assert len(store.states()) == store_writer.STATIONS
         done = [state.key for state in store.states() if state.state == "done"]
         results = [make_result(key) for key in done]
-        assert plain(store.picks()) == plain(
-            sorted((p for r in results for p in r.picks), key=lambda p: (p.time.ns, p.id))
-        )
+        picks = [pick for result in results for pick in result.picks]
+        in_order: list[Pick] = sorted(picks, key=pick_order)
+        assert plain(store.picks()) == plain(in_order)
         assert len(list(store.detections())) == sum(len(r.detections) for r in results)
         assert [key for key, _ in store.statistics()] == [k for k in done for _ in "12"]
         return len(done)
@@ -35,7 +37,7 @@ def assert_whole_units(url: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "parquet"])
-def test_killed_at_many_moments(kind: str, make_url) -> None:  # type: ignore[no-untyped-def]
+def test_killed_at_many_moments(kind: str, make_url: Callable[[str], str]) -> None:
     undisturbed = make_url(kind)
     moments = store_writer.count_moments(undisturbed)
     with open_store(undisturbed, create=False) as store:
@@ -57,7 +59,7 @@ def test_killed_at_many_moments(kind: str, make_url) -> None:  # type: ignore[no
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "parquet"])
-def test_killed_again_and_again(kind: str, make_url) -> None:  # type: ignore[no-untyped-def]
+def test_killed_again_and_again(kind: str, make_url: Callable[[str], str]) -> None:
     """One store, a writer killed a little later each time."""
     undisturbed, url = make_url(kind), make_url(kind)
     moments = store_writer.count_moments(undisturbed)

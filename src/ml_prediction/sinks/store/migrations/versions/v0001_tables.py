@@ -87,7 +87,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "run", "day", "network", "station", name="uq_unit_run_day_network_station"
         ),
-        sa.CheckConstraint("state IN ('planned', 'done', 'failed')", name="ck_unit_state"),
+        sa.CheckConstraint("state IN ('planned', 'done', 'failed')", name=op.f("ck_unit_state")),
     )
     op.create_table(
         "pick",
