@@ -55,7 +55,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, after a kill, too."""
         options = f"-c port={self.port} -c listen_addresses=127.0.0.1 -c fsync=off"
-        options += f" -c unix_socket_directories={self._home}"
+        options += " -c unix_socket_directories=''"  # its lock would outlive a kill
         log = self._home / "log"
         self._run("pg_ctl", "-D", self._data, "-l", log, "-o", options, "-w", "start")
 

@@ -12,7 +12,7 @@ from ml_prediction.core.results import Pick, pick_order
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store import open_store
 
-KILLS = 12
+KILLS = 10
 
 
 def assert_whole_units(url: str) -> int:
