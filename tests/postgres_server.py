@@ -20,14 +20,12 @@ PASSWORD: Final = "p@ss/word"
 
 
 def binaries() -> Path | None:
-    """Folder of the server's programs, the newest version; None where it isn't installed."""
+    """Folder of the server's programs, the newest version; None where it can't be run."""
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
     )
-    if found:
-        return found[-1]
-    program = shutil.which("initdb")
-    return Path(program).resolve().parent if program else None
+    able = os.geteuid() != 0 or shutil.which("runuser")
+    return found[-1] if found and able else None
 
 
 class PostgresServer:

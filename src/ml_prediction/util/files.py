@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
+def write_whole(
+    path: Path, data: bytes, *, sync: bool = False, scratch: Path | None = None
+) -> None:
     """Write a file under a hidden name beside its place, then rename it; an old one is replaced.
 
     Parameters
@@ -18,13 +20,15 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
         All of it.
     sync
         Return only when the disk has it, so that it outlives a power cut.
+    scratch
+        Folder on the same file system to write it in, where half a file would be in the way.
 
     Raises
     ------
     OSError
         If it can't be written; nothing is left then.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = (scratch or path.parent) / f".{path.name}.part"
     try:
         with part.open("wb") as file:
             file.write(data)

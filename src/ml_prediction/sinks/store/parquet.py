@@ -57,8 +57,11 @@ from ml_prediction.util.times import NANOSECONDS, to_ns
 VERSION: Final = 1
 """Of the layout of the folder."""
 
-NO_NETWORK: Final = "__HIVE_DEFAULT_PARTITION__"
-"""Stands for an empty code in the name of a folder, as for Hive; it is read as null."""
+NO_NETWORK: Final = "--"
+"""Stands for an empty code in the name of a folder, as in Earthworm: pandas can't read Hive's null."""
+
+_KILLED: Final = {".store.json.part"}
+"""What is in a folder whose first writer was killed."""
 
 _ACROSS: Final = timedelta(minutes=1)
 """A pick's time may lie on another day than its peak, by far less than this."""
@@ -92,11 +95,11 @@ class ParquetStore:
         if not mark.exists():
             if not create:
                 raise ConfigurationError(f"There is no store {self._folder}: check the path.")
-            if self._folder.exists() and any(self._folder.iterdir()):
+            if self._folder.exists() and {each.name for each in self._folder.iterdir()} - _KILLED:
                 raise ConfigurationError(
                     f"{self._folder} is not a store and not empty: choose another folder."
                 )
-            make_folders(self._folder / "runs")
+            make_folders(self._folder)
             content = {"format": "ml_prediction store", "version": VERSION}
             write_whole(mark, json.dumps(content).encode(), sync=True)
         content = _read_json(mark)
@@ -113,6 +116,7 @@ class ParquetStore:
         self.close()
         record = self._record(run.run_id)
         with self._disk():
+            make_folders(record.parent)
             if record.exists() and not resume:
                 raise check_new(run.run_id, self._where)
             journal = Journal(self._journal(run.run_id))
@@ -264,7 +268,9 @@ class ParquetStore:
     def _put(self, path: Path, table: Any) -> None:
         if len(table):
             make_folders(path.parent)
-            write_whole(path, to_parquet(table), sync=True)
+            scratch = self._folder / ".scratch"  # Polars refuses folders with anything else in
+            scratch.mkdir(exist_ok=True)
+            write_whole(path, to_parquet(table), sync=True, scratch=scratch)
         else:
             path.unlink(missing_ok=True)
 
