@@ -86,7 +86,7 @@ class Report:
             "skipped_inputs": sorted({str(p.path) for p in self.problems if p.unit == "file"}),
             "outputs": sorted(self.outputs),
             "models": [describe_model(each) for each in self.models],
-            "config": _json_values(self.config.model_dump(mode="python")),
+            "config": json_values(self.config.model_dump(mode="python")),
             "config_hash": self.config.pipeline.hash,
             "versions": versions(),
         }
@@ -156,12 +156,12 @@ def show(report: Report, folder: Path, out: Console) -> None:
     out.print(f"In {folder}/: {', '.join(sorted(report.outputs))}", markup=False)
 
 
-def _json_values(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """JSON has no infinity: such numbers become text."""
     if isinstance(value, dict):
-        return {key: _json_values(item) for key, item in value.items()}
+        return {key: json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_values(item) for item in value]
+        return [json_values(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from ml_prediction.drivers.archive.plan import Unit, plan_units
 from ml_prediction.drivers.archive.workers import Failure, Job, ProcessWorkers, Workers, run_units
 from ml_prediction.drivers.driver_local import read_inventory
 from ml_prediction.drivers.progress import ConsoleProgress
-from ml_prediction.drivers.report import describe_model, versions
+from ml_prediction.drivers.report import describe_model, json_values, versions
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_configured
 from ml_prediction.errors import ServiceError
@@ -123,7 +124,7 @@ def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble])
     """What makes the picks of a run comparable; its id says so, whenever it is resumed."""
     described = [describe_model(model) for model in models]
     said: dict[str, Any] = {
-        "pipeline": config.pipeline.model_dump(mode="json"),
+        "pipeline": json_values(config.pipeline.model_dump()),
         "channels": list(config.channels),
         "inventory": None if config.inventory is None else _digest(Path(config.inventory)),
     }
@@ -151,8 +152,9 @@ def _work(units: Sequence[Unit], workers: Workers, store: Store, err: Console) -
     with ConsoleProgress(err, len(units), 0.0, label=days, rate=_per_hour) as progress:
         for unit, outcome, attempts in run_units(units, workers, ATTEMPTS):
             if isinstance(outcome, UnitPicks):
-                result = _result(unit, outcome, attempts)
-                _patiently(lambda result=result: store.write(result), err)
+                _patiently(partial(store.write, _result(unit, outcome, attempts)), err)
+                for problem in outcome.problems:
+                    err.print(f"skipped: {problem}", markup=False)
                 totals.update(picks=len(outcome.picks), detections=len(outcome.detections))
             else:
                 _fail(unit, outcome, attempts, store, err)
@@ -172,9 +174,7 @@ def _result(unit: Unit, found: UnitPicks, attempts: int) -> UnitResult:
         key_of(unit),
         found.picks,
         found.detections,
-        found.days,
-        found.windows,
-        found.skipped,
+        found.statistics,
         found.seconds,
         attempts,
     )

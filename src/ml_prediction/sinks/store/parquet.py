@@ -58,7 +58,7 @@ VERSION: Final = 1
 """Of the layout of the folder."""
 
 NO_NETWORK: Final = "--"
-"""Stands for an empty code in the name of a folder, as in Earthworm: pandas can't read Hive's null."""
+"""An empty code in the name of a folder, as in Earthworm: pandas can't read Hive's null."""
 
 _KILLED: Final = {".store.json.part"}
 """What is in a folder whose first writer was killed."""
