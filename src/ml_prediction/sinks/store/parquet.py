@@ -162,6 +162,8 @@ class ParquetStore:
             "picks": PICKS.encode(result.picks),
         }
         with self._disk():
+            if journal.states[result.key].state == "done":  # no reader sees old and new mixed
+                journal.append([UnitState(result.key, "planned")])
             for name, table in tables.items():
                 self._put(self._path(name, result.key, run_id), table)
             journal.append([state])
