@@ -44,7 +44,7 @@ def test_a_station_has_a_unit_for_each_day_that_may_have_its_samples(archive: Pa
     assert {unit.channels for unit in units if unit.station == "AAA"} == {
         tuple(NSLC("XX", "AAA", "", f"HH{letter}") for letter in "ENZ")
     }
-    assert [unit.has_file for unit in units] == [True, True, False] * 2
+    assert [len(unit.own_files) for unit in units] == [3, 3, 0] * 2
     assert [len(unit.files) for unit in units] == [6, 6, 3] * 2
     one = plan_units(archive, FIRST, END, networks=["X?"], channels=["HHZ"])
     assert {unit.channels for unit in one if unit.station == "BBB"} == {

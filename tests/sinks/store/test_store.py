@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import random
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -74,6 +75,15 @@ def test_a_done_unit_does_not_fail_any_more(store: Store) -> None:
     before = contents(store)
     store.fail(unit, "too late", 2)
     assert contents(store) == before
+
+
+def test_names_that_are_no_text_do_not_stop_a_run(store: Store) -> None:
+    (unit,) = make_units(1, 1)
+    path = os.fsdecode(b"/archive/caf\xe9")
+    store.begin(make_run(root=path, config={"inputs": [path]}), [unit], resume=False)
+    store.fail(unit, f"corrupt: {path}\0", 1)
+    assert store.states()[0].reason == "corrupt: /archive/caf??"
+    store.begin(make_run(root=path, config={"inputs": [path]}), [unit], resume=True)
 
 
 def test_results_come_back_in_order(store: Store) -> None:

@@ -23,7 +23,7 @@ from ml_prediction.drivers.share import BATCH
 from ml_prediction.errors import DataError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store.base import StationDay
-from ml_prediction.sources.files import open_files
+from ml_prediction.sources.files import FileSource, open_files
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.machine import collections_spared
 from ml_prediction.util.times import NANOSECONDS, to_ns
@@ -41,7 +41,7 @@ class UnitPicks:
         Of each instrument that has data on the day: samples, cover and gaps of the day itself;
         windows and what was skipped with the context.
     problems
-        What could not be read, in words.
+        What could not be read of the day's own files, in words.
     seconds
         That it took.
     """
@@ -80,9 +80,10 @@ def pick_unit(
             endtime=end + after,
         )
     except DataError:
-        if unit.has_file:
+        if unit.own_files:
             raise
         return UnitPicks([], [], [], (), time.perf_counter() - started)
+    _check_day(unit, source)
     pipeline = Pipeline(
         models,
         config.pipeline,
@@ -114,9 +115,16 @@ def pick_unit(
             _statistics(cover, places.get(cover.instrument, Counter()), picks, detections)
             for cover in days.all()
         ],
-        tuple(problem.message for problem in source.problems if not problem.quiet),
+        tuple(problem.message for problem in source.problems if problem.path in unit.own_files),
         time.perf_counter() - started,
     )
+
+
+def _check_day(unit: Unit, source: FileSource) -> None:
+    """Check that not all files of the day itself are useless: its context is no substitute."""
+    useless = {problem.path: problem for problem in source.problems if problem.unit == "file"}
+    if unit.own_files and all(path in useless for path in unit.own_files):
+        raise DataError(f"No file of the day can be used. {useless[unit.own_files[0]].message}")
 
 
 def _statistics(

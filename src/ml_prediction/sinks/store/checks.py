@@ -35,7 +35,7 @@ def check_run(run: RunRecord) -> RunRecord:
     except (TypeError, ValueError) as error:
         raise InternalError(f"Run {run.run_id} can't be written as JSON: {error}.") from error
     return RunRecord(
-        run.run_id, run.config_hash, config, models, versions, run.created, str(run.root)
+        run.run_id, run.config_hash, config, models, versions, run.created, storable(run.root)
     )
 
 
@@ -134,8 +134,13 @@ def choose_run(wanted: str | None, begun: str | None, known: Iterable[str], wher
     raise ConfigurationError(f"{where} has no run {choice}: choose from {', '.join(names)}.")
 
 
+def storable(text: str) -> str:
+    """Text without what no database takes: NUL, and bytes of file names that are no text."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
+
+
 def _json(value: Any) -> Any:
-    return json.loads(json.dumps(value, allow_nan=False))
+    return json.loads(storable(json.dumps(value, allow_nan=False, ensure_ascii=False)))
 
 
 def _comparable(run: RunRecord) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from ml_prediction.sinks.store.checks import (
     choose_run,
     day_start_ns,
     now,
+    storable,
 )
 from ml_prediction.sinks.store.journal import Journal, read_states
 from ml_prediction.util.files import make_folders, write_whole
@@ -58,7 +59,7 @@ VERSION: Final = 1
 """Of the layout of the folder."""
 
 NO_NETWORK: Final = "--"
-"""An empty code in the name of a folder, as in Earthworm: pandas can't read Hive's null."""
+"""Stands for an empty code in a folder's name, as in Earthworm: pandas can't read Hive's null."""
 
 _KILLED: Final = {".store.json.part"}
 """What is in a folder whose first writer was killed."""
@@ -161,6 +162,8 @@ class ParquetStore:
             "picks": PICKS.encode(result.picks),
         }
         with self._disk():
+            if journal.states[result.key].state == "done":  # no reader sees old and new mixed
+                journal.append([UnitState(result.key, "planned")])
             for name, table in tables.items():
                 self._put(self._path(name, result.key, run_id), table)
             journal.append([state])
@@ -170,6 +173,7 @@ class ParquetStore:
         _, journal = self._writing(key)
         if journal.states[key].state != "done":
             with self._disk():
+                reason = storable(reason)
                 journal.append([UnitState(key, "failed", attempts, reason, finished=now())])
 
     def runs(self) -> list[RunRecord]:

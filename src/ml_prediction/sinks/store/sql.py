@@ -23,6 +23,7 @@ from ml_prediction.sinks.store.checks import (
     check_run,
     choose_run,
     now,
+    storable,
     to_datetime,
 )
 from ml_prediction.sinks.store.engines import IMMEDIATE, make_engine
@@ -83,9 +84,11 @@ class SqlStore:
             else:
                 check_resumable(_record(old), run, self._where)
                 key = old.key
+            known = set(_unit_keys(connection, key))
             rows = [
                 {"run": key, "network": u.network, "station": u.station, "day": u.day, **_PLANNED}
                 for u in units
+                if u not in known
             ]
             if rows:
                 connection.execute(self._insert(schema.unit).on_conflict_do_nothing(), rows)
@@ -129,7 +132,12 @@ class SqlStore:
     def fail(self, key: UnitKey, reason: str, attempts: int) -> None:
         """Set a unit to failed, as `Store.fail` says."""
         table = schema.unit
-        failed = {"state": "failed", "reason": reason, "attempts": attempts, "finished": now()}
+        failed = {
+            "state": "failed",
+            "reason": storable(reason),
+            "attempts": attempts,
+            "finished": now(),
+        }
         with self._transaction() as connection:
             unit = self._unit(connection, key)
             chosen = (table.c.key == unit) & (table.c.state != "done")
@@ -321,6 +329,11 @@ _PLANNED: Final[Mapping[str, Any]] = {
     "detections": 0,
     "seconds": 0.0,
 }
+
+
+def _unit_keys(connection: sa.Connection, run: int) -> Iterator[UnitKey]:
+    query = sa.select(*_UNIT_NAME).where(schema.unit.c.run == run)
+    return (UnitKey(row.network, row.station, row.day) for row in connection.execute(query))
 
 
 def _record(row: Any) -> RunRecord:
