@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -45,7 +45,7 @@ class ParquetSink:
 
     def __init__(self, folder: OutputFolder) -> None:
         self._arrow: Any = _pyarrow()
-        self._schema = _schema(self._arrow, Pick)
+        self._schema = arrow_schema(self._arrow, Pick)
         self._writer = self._arrow.parquet.ParquetWriter(
             str(folder.part(self.FILES[0])), self._schema, compression="zstd"
         )
@@ -88,7 +88,7 @@ def to_parquet(rows: Sequence[R], kind: type[R]) -> bytes:
         If pyarrow can't be imported.
     """
     arrow = _pyarrow()
-    schema = _schema(arrow, kind)
+    schema = arrow_schema(arrow, kind)
     body = io.BytesIO()
     arrow.parquet.write_table(_table(arrow, schema, kind, rows), body, compression="zstd")
     return body.getvalue()
@@ -105,7 +105,7 @@ def from_parquet(body: bytes, kind: type[R]) -> list[R]:
         If it is no Parquet file with these columns.
     """
     arrow = _pyarrow()
-    table = arrow.parquet.read_table(io.BytesIO(body), schema=_schema(arrow, kind))
+    table = arrow.parquet.read_table(io.BytesIO(body), schema=arrow_schema(arrow, kind))
     columns = []
     for field in fields(kind):
         column, declared = table[field.name], str(field.type)
@@ -137,9 +137,27 @@ def _table(arrow: Any, schema: Any, kind: type[R], rows: Sequence[R]) -> Any:
     return arrow.Table.from_pydict(columns, schema=schema)
 
 
-def _schema(arrow: Any, kind: type[Pick] | type[Detection]) -> Any:
+def arrow_schema(
+    arrow: Any,
+    kind: type[Pick] | type[Detection],
+    unit: str = "us",
+    omit: Collection[str] = (),
+) -> Any:
+    """Arrow's schema of picks or detections.
+
+    Parameters
+    ----------
+    arrow
+        Module pyarrow: it is imported where it is used.
+    kind
+        Their class.
+    unit
+        Of times: ``us`` or ``ns``.
+    omit
+        Fields to leave out.
+    """
     types = {
-        "time": arrow.timestamp("us", tz="UTC"),
+        "time": arrow.timestamp(unit, tz="UTC"),
         "float64": arrow.float64(),
         "int64": arrow.int64(),
         "bool": arrow.bool_(),
@@ -147,7 +165,11 @@ def _schema(arrow: Any, kind: type[Pick] | type[Detection]) -> Any:
     }
     text = arrow.string()
     return arrow.schema(
-        [(f.name, types.get(_TYPES.get(str(f.type), ""), text)) for f in fields(kind)]
+        [
+            (f.name, types.get(_TYPES.get(str(f.type), ""), text))
+            for f in fields(kind)
+            if f.name not in omit
+        ]
     )
 
 
