@@ -44,6 +44,8 @@ class Result:
     ----------
     picks, detections
         In order of time.
+    links
+        Detections by the ids of the picks that belong to them, as far as they are known now.
     fragments
         Probabilities; :attr:`probabilities` has them as a Stream.
     late
@@ -61,6 +63,7 @@ class Result:
     late: list[Packet]
     linked_until: dict[tuple[str, str], int]
     summary: Summary
+    links: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -121,6 +124,11 @@ class Pipeline:
         For live: :meth:`push` only prepares windows, and :meth:`work` has the model work on them.
         At most so many windows of each model wait; beyond that the oldest are dropped, counted as
         ``windows: overload``. None: `push` does everything.
+    emit
+        Start and end: only picks with their peak, and detections with their onset, from the start
+        on and before the end come out. What is pushed besides is context, see
+        :func:`ml_prediction.core.context.context_of`: a day picked so is what it is in one
+        stream. Probabilities and the summary's counts have the context, too.
     clock
         Monotonic seconds, only for the summary's account of where time went.
     **options
@@ -149,6 +157,7 @@ class Pipeline:
         probabilities: bool = True,
         overlap: bool = False,
         queue: int | None = None,
+        emit: tuple[UTCDateTime, UTCDateTime] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         **options: Any,
     ) -> None:
@@ -166,6 +175,7 @@ class Pipeline:
                     f"Threshold for {label!r}, but the model picks only {', '.join(sorted(known))}."
                 )
         self._probabilities = probabilities
+        self._emit = None if emit is None else (to_ns(emit[0]), to_ns(emit[1]))
         channels = _expected(expected, inventory)
         self._families = families(models, self.config, channels, inventory, run_id, overlap, queue)
         self._watch = Stopwatch(self._families[0].summary.seconds, clock)
@@ -420,16 +430,18 @@ class Pipeline:
         harvest.detections += detections
 
     def _result(self, harvest: _Harvest) -> Result:
-        harvest.picks.sort(key=pick_order)
-        harvest.detections.sort(key=detection_order)
         return Result(
-            harvest.picks,
-            harvest.detections,
+            sorted((p for p in harvest.picks if self._emits(p.peak_time)), key=pick_order),
+            sorted((d for d in harvest.detections if self._emits(d.onset)), key=detection_order),
             harvest.fragments,
             harvest.late,
             harvest.linked,
             self.summary,
+            {pick: detection.id for detection in harvest.detections for pick in detection.pick_ids},
         )
+
+    def _emits(self, time: UTCDateTime) -> bool:
+        return self._emit is None or self._emit[0] <= to_ns(time) < self._emit[1]
 
     def _identity(self) -> list[str]:
         """What a snapshot depends on: settings, channels, and models but for their versions."""

@@ -100,16 +100,20 @@ _shared: dict[str, Any] = {}  # of a worker process: what the initializer was gi
 
 def _start(stop: Any, done: Any) -> None:
     """Set up a worker process."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _shared.update(stop=stop, done=done)
 
 
-def _end_with_parent() -> None:
-    """End this worker, busy or waiting for work, when the parent has been killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # nobody is left to hand anything to, or to hear of it
+def end_with_parent() -> None:
+    """Let this worker process, busy or waiting for work, end when its parent has been killed."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # nobody is left to hand anything to, or to hear of it
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _work(task: _Task) -> ShareResult:
