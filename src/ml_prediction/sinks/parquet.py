@@ -106,17 +106,7 @@ def from_parquet(body: bytes, kind: type[R]) -> list[R]:
     """
     arrow = _pyarrow()
     table = arrow.parquet.read_table(io.BytesIO(body), schema=arrow_schema(arrow, kind))
-    columns = []
-    for field in fields(kind):
-        column, declared = table[field.name], str(field.type)
-        if declared == "UTCDateTime":
-            columns.append([to_utc(us * 1000) for us in column.cast(arrow.int64()).to_pylist()])
-        elif declared == "float":
-            columns.append([float("nan") if v is None else v for v in column.to_pylist()])
-        elif declared.startswith("tuple"):
-            columns.append([tuple(each) for each in column.to_pylist()])
-        else:
-            columns.append(column.to_pylist())
+    columns = [column_values(arrow, table[field.name], str(field.type)) for field in fields(kind)]
     return [kind(*values) for values in zip(*columns, strict=True)]
 
 
@@ -138,10 +128,7 @@ def _table(arrow: Any, schema: Any, kind: type[R], rows: Sequence[R]) -> Any:
 
 
 def arrow_schema(
-    arrow: Any,
-    kind: type[Pick] | type[Detection],
-    unit: str = "us",
-    omit: Collection[str] = (),
+    arrow: Any, kind: type[Pick] | type[Detection], unit: str = "us", omit: Collection[str] = ()
 ) -> Any:
     """Arrow's schema of picks or detections.
 
@@ -171,6 +158,29 @@ def arrow_schema(
             if f.name not in omit
         ]
     )
+
+
+def column_values(arrow: Any, column: Any, declared: str) -> list[Any]:
+    """Values of a column as the fields of picks and detections have them.
+
+    Parameters
+    ----------
+    arrow
+        Module pyarrow.
+    column
+        Of a table with `arrow_schema`.
+    declared
+        Type of the field, as text.
+    """
+    if declared == "UTCDateTime":
+        exact = column.cast(arrow.timestamp("ns", tz="UTC")).cast(arrow.int64())
+        return [to_utc(time_ns) for time_ns in exact.to_pylist()]
+    values: list[Any] = column.to_pylist()
+    if declared == "float":
+        return [float("nan") if value is None else value for value in values]
+    if declared.startswith("tuple"):
+        return [tuple(value) for value in values]
+    return values
 
 
 def _value(value: Any) -> Any:

@@ -91,6 +91,19 @@ def test_a_locked_file_can_be_tried_again(tmp_path: Path) -> None:
         assert len(list(store.picks())) == 5
 
 
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    path = tmp_path / "picks.db"
+    (unit,) = make_units(1, 1)
+    with open_store(f"sqlite:///{path}") as store:
+        store.begin(make_run(), [unit], resume=False)
+        store.write(make_result(unit))
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with open_store(f"sqlite:///{path}?timeout=0.1", create=False) as store:
+        assert len(list(store.picks())) == 5
+    writer.close()
+
+
 def test_a_full_disk_can_be_tried_again(tmp_path: Path) -> None:
     full, roomy = make_units(2, 1)
     with SqlStore(f"sqlite:///{tmp_path}/picks.db") as store:

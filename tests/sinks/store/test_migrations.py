@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from store_results import contents, make_result, make_run, make_units
 
 from ml_prediction.errors import ConfigurationError
-from ml_prediction.sinks.store import open_store
+from ml_prediction.sinks.store import open_store, schema_version
 from ml_prediction.sinks.store.engines import IMMEDIATE, make_engine
 from ml_prediction.sinks.store.schema import VERSION_TABLE, metadata
-from ml_prediction.sinks.store.schema_version import current, upgrade
+from ml_prediction.sinks.store.schema_version import HEAD, current, upgrade
 
 SQL = ["sqlite", "postgresql"]
 
@@ -28,6 +30,7 @@ def test_migrations_make_what_the_schema_says(kind: str, make_url: Any) -> None:
         options = {"compare_type": True, "version_table": VERSION_TABLE}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
+        assert current(connection) == HEAD
         # What Alembic doesn't compare:
         for table in metadata.tables:
             checks = sa.inspect(connection).get_check_constraints(table)
@@ -62,8 +65,13 @@ def test_an_older_schema_is_brought_up_to_date_with_all_it_holds(kind: str, make
         assert contents(store) == before
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM picks").scalar() == 5
-        assert current(connection) != "0001"
+        assert current(connection) == HEAD
     engine.dispose()
+
+
+def test_the_newest_migration_is_known() -> None:
+    migrations = Path(schema_version.__file__).with_name("migrations")
+    assert ScriptDirectory(str(migrations)).get_heads() == [HEAD]
 
 
 @pytest.mark.parametrize("kind", SQL)

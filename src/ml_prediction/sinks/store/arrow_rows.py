@@ -19,10 +19,10 @@ import pyarrow.parquet
 
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import DataError
-from ml_prediction.sinks.parquet import arrow_schema
+from ml_prediction.sinks.parquet import arrow_schema, column_values
 from ml_prediction.sinks.store.base import StationDay, UnitKey
 from ml_prediction.util.codes import Instrument
-from ml_prediction.util.times import to_ns, to_utc
+from ml_prediction.util.times import to_ns
 
 ROWS_AT_ONCE: Final = 10_000
 """Rows that are made Python's at a time."""
@@ -97,7 +97,7 @@ class ArrowCodec:
         names = list(self._types)
         for start in range(0, len(table), ROWS_AT_ONCE):
             part = table.slice(start, ROWS_AT_ONCE)
-            columns = [_values(part[name], self._types[name]) for name in names]
+            columns = [column_values(pyarrow, part[name], self._types[name]) for name in names]
             for row in zip(*columns, strict=True):
                 values = dict(zip(names, row, strict=True))
                 if values.get("amplitude_unit") and values["amplitude_physical"] is None:
@@ -174,17 +174,6 @@ def _plain(values: list[Any], type_: str) -> list[Any]:
         return [None if value is None or value != value else float(value) for value in values]
     if type_.startswith("tuple"):
         return [list(value) for value in values]
-    return values
-
-
-def _values(column: Any, type_: str) -> list[Any]:
-    if type_ == "UTCDateTime":
-        return [to_utc(value) for value in column.cast(_INT).to_pylist()]
-    values: list[Any] = column.to_pylist()
-    if type_ == "float":
-        return [float("nan") if value is None else value for value in values]
-    if type_.startswith("tuple"):
-        return [tuple(value) for value in values]
     return values
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store.schema import VERSION_TABLE, metadata
+
+HEAD: Final = "0002"
+"""The newest migration."""
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x6D6C70  # any number that nobody else uses
 
 
-def upgrade(connection: sa.Connection, where: str, revision: str = "head") -> None:
+def upgrade(connection: sa.Connection, where: str, revision: str = HEAD) -> None:
     """Make the schema, or bring an older one up to date, in the transaction of the connection.
 
     Parameters
@@ -34,6 +34,10 @@ def upgrade(connection: sa.Connection, where: str, revision: str = "head") -> No
     ConfigurationError
         If the schema is newer than this version knows, or other programs' tables are in the way.
     """
+    from alembic import command  # slow to import, and seldom needed
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
     if connection.dialect.name == "postgresql":  # else two first runs may both make tables
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     config = Config()
@@ -45,7 +49,7 @@ def upgrade(connection: sa.Connection, where: str, revision: str = "head") -> No
     if there is not None and there not in known:
         raise ConfigurationError(
             f"{where} was made by a newer version of ml_prediction (schema {there}; this one knows "
-            f"{script.get_current_head()}): update ml_prediction, or choose another store."
+            f"{HEAD}): update ml_prediction, or choose another store."
         )
     if there is None:
         taken = sorted(set(sa.inspect(connection).get_table_names()) & set(metadata.tables))
@@ -54,7 +58,7 @@ def upgrade(connection: sa.Connection, where: str, revision: str = "head") -> No
                 f"{where} has tables of another program ({', '.join(taken)}): choose another "
                 "database, or another schema (?options=-csearch_path%3Dpicks)."
             )
-    if there != script.get_current_head():
+    if there != revision:
         command.upgrade(config, revision)
 
 

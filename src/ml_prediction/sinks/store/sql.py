@@ -27,7 +27,7 @@ from ml_prediction.sinks.store.checks import (
     to_datetime,
 )
 from ml_prediction.sinks.store.engines import IMMEDIATE, make_engine
-from ml_prediction.sinks.store.schema_version import upgrade
+from ml_prediction.sinks.store.schema_version import HEAD, current, upgrade
 from ml_prediction.sinks.store.sql_errors import translated
 from ml_prediction.sinks.store.sql_rows import DETECTIONS, PICKS, Codec, Method, method_of
 from ml_prediction.util.codes import Instrument
@@ -63,8 +63,11 @@ class SqlStore:
         self._run: tuple[int, str] | None = None
         self._methods: dict[Method, int] = {}
         try:
-            with self._transaction() as connection:
-                upgrade(connection, self._where)
+            with self._reading() as connection:
+                ready = current(connection) == HEAD
+            if not ready:  # else readers need not wait for writers, nor be able to write
+                with self._transaction() as connection:
+                    upgrade(connection, self._where)
         except BaseException:
             self.close()
             raise

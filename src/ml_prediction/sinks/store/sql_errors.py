@@ -56,16 +56,16 @@ _POSTGRES: Final[dict[str, tuple[type[MLPredictionError], str]]] = {
 """By SQLSTATE or its class; https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 
 _REFUSALS: Final = {
+    "permission denied": "42501",
     "password": "28",
     "authentication": "28",
     "pg_hba.conf": "28",
     "role": "28",
     "database": "3D",
-    "permission denied": "42501",
 }
-"""What servers say when they refuse a connection: there is no SQLSTATE then."""
+"""What servers say when they refuse a connection, the telling words first: there is no SQLSTATE."""
 
-_PASSING: Final = ("starting up", "shutting down", "recovery", "too many", "closed the connection")
+_PASSING: Final = ("starting up", "shutting down", "recovery", "too many", "terminating")
 """Refusals that end by themselves, and contain words of the others."""
 
 
@@ -103,6 +103,8 @@ def _ours(error: DBAPIError, where: str) -> MLPredictionError:
 
 def _guess(said: str) -> str:
     """SQLSTATE of a refused connection, by the words of a server that speaks English."""
-    if "FATAL" not in said or any(words in said for words in _PASSING):
-        return "could not" if "FATAL" not in said else "57"
+    if "FATAL" not in said:
+        return ""
+    if any(words in said for words in _PASSING):
+        return "57"
     return next((state for words, state in _REFUSALS.items() if words in said), "")
