@@ -32,27 +32,32 @@ _context.set_forkserver_preload(
 pyarrow.array([0])  # imports pandas, whose moments would be most of all
 
 
-def count_moments(url: str) -> int:
-    """Write the whole run; returns how many moments there were."""
+def count_moments(url: str) -> tuple[int, int]:
+    """Write the whole run; returns how many moments there were until it had begun, and in all."""
     queue = _context.SimpleQueue()
     _run(url, None, queue)
-    return int(queue.get())
+    begun, whole = queue.get()
+    return begun, whole
 
 
-def kill_at(url: str, moment: int) -> None:
-    """Write the run, resuming it if it is there, and be killed at a moment of it."""
+def kill_at(url: str, moment: int) -> bool:
+    """Write the run, resuming it if it is there, and be killed at a moment of it.
+
+    Returns whether there were so many moments, and the writer was killed.
+    """
     code = _run(url, moment, _context.SimpleQueue())
-    assert code in (-signal.SIGKILL, 0), code  # 0: what was left had fewer moments
+    assert code in (-signal.SIGKILL, 0), code
+    return code != 0
 
 
-def _run(url: str, moment: int | None, queue: SimpleQueue[int]) -> int | None:
+def _run(url: str, moment: int | None, queue: SimpleQueue[tuple[int, int]]) -> int | None:
     process = _context.Process(target=_write, args=(url, moment, queue))
     process.start()
     process.join(60)
     return process.exitcode
 
 
-def _write(url: str, moment: int | None, queue: SimpleQueue[int]) -> None:
+def _write(url: str, moment: int | None, queue: SimpleQueue[tuple[int, int]]) -> None:
     units = make_units(STATIONS, 1)
     results = {unit: make_result(unit) for unit in units}
     seen = 0
@@ -67,9 +72,10 @@ def _write(url: str, moment: int | None, queue: SimpleQueue[int]) -> None:
     sys.setprofile(watch)
     with open_store(url) as store:
         store.begin(make_run(), units, resume=True)
+        begun = seen
         for state in store.states():
             if state.state != "done":
                 store.write(results[state.key])
     sys.setprofile(None)
     if moment is None:
-        queue.put(seen)
+        queue.put((begun, seen))

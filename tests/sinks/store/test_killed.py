@@ -39,14 +39,17 @@ def assert_whole_units(url: str) -> int:
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "parquet"])
 def test_killed_at_many_moments(kind: str, make_url: Callable[[str], str]) -> None:
     undisturbed = make_url(kind)
-    moments = store_writer.count_moments(undisturbed)
+    begun, whole = store_writer.count_moments(undisturbed)
     with open_store(undisturbed, create=False) as store:
         expected = contents(store)
     assert len(expected["picks"]) == 5 * store_writer.STATIONS
     seen = set()
-    for kill in range(KILLS):  # one store each, killed at moments all over the run
+    half = KILLS // 2
+    moments = [begun * kill // half + 1 for kill in range(half)]
+    moments += [begun + (whole - begun) * (2 * kill + 1) // (2 * half) for kill in range(half)]
+    for moment in moments:  # one store each
         url = make_url(kind)
-        store_writer.kill_at(url, 1 + moments * (2 * kill + 1) // (2 * KILLS))
+        assert store_writer.kill_at(url, moment)
         seen.add(assert_whole_units(url))
         with open_store(url) as store:
             store.begin(make_run(), make_units(store_writer.STATIONS, 1), resume=True)
@@ -54,7 +57,7 @@ def test_killed_at_many_moments(kind: str, make_url: Callable[[str], str]) -> No
                 if state.state != "done":
                     store.write(make_result(state.key))
             assert contents(store) == expected
-    assert len(seen) > 1  # else the moments were not all over the run
+    assert len(seen) > 2  # else the moments were not all over the run
 
 
 @pytest.mark.slow
@@ -62,13 +65,15 @@ def test_killed_at_many_moments(kind: str, make_url: Callable[[str], str]) -> No
 def test_killed_again_and_again(kind: str, make_url: Callable[[str], str]) -> None:
     """One store, a writer killed a little later each time."""
     undisturbed, url = make_url(kind), make_url(kind)
-    moments = store_writer.count_moments(undisturbed)
-    before = 0
+    begun, whole = store_writer.count_moments(undisturbed)
+    assert store_writer.kill_at(url, begun)
+    before = killed = 0
     for kill in range(KILLS):
-        store_writer.kill_at(url, moments // 3 + kill * moments // (2 * KILLS))
+        killed += store_writer.kill_at(url, 1 + kill * (whole - begun) // KILLS)
         done = assert_whole_units(url)
         assert done >= before
         before = done
-    store_writer.kill_at(url, 10 * moments)  # never
-    with open_store(undisturbed, create=False) as whole, open_store(url, create=False) as resumed:
-        assert contents(resumed) == contents(whole)
+    assert killed > KILLS // 2
+    assert not store_writer.kill_at(url, 10 * whole)
+    with open_store(undisturbed, create=False) as one, open_store(url, create=False) as resumed:
+        assert contents(resumed) == contents(one)
