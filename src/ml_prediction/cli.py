@@ -20,7 +20,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ml_prediction import __version__, cli_evaluate, cli_fetch, cli_rings
+from ml_prediction import (
+    __version__,
+    cli_archive,
+    cli_bundle,
+    cli_evaluate,
+    cli_fetch,
+    cli_rings,
+)
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -292,8 +299,12 @@ def earthworm(
 
 
 app.add_typer(cli_rings.app)
+app.add_typer(cli_archive.app)
 app.command()(cli_rings.tank)
 app.command()(cli_fetch.fetch)
+app.command()(cli_bundle.bundle)
+app.command()(cli_bundle.catalog)
+app.command()(cli_bundle.edit)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_evaluate.calibrate)
 app.command(name="pick-labelled")(cli_evaluate.pick_labelled)

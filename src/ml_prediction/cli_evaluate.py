@@ -121,7 +121,7 @@ def evaluate(
         replicates=replicates,
         seed=seed,
     )
-    return run_evaluate(comparison, out, _listed(formats), overwrite, results_console())
+    return run_evaluate(comparison, out, listed(formats), overwrite, results_console())
 
 
 def calibrate(
@@ -178,7 +178,7 @@ def pick_labelled(
 
     top = {**chosen_models(model, weights, combine, shares), "calibration": calibration, "out": out}
     inner = {"stride": stride, "horizon": horizon}
-    settings = _config(config, {**top, "overwrite": overwrite}, inner)
+    settings = run_config(config, {**top, "overwrite": overwrite}, inner)
     return run_pick_labelled(labelled, settings, crops, results_console(), remarks_console())
 
 
@@ -220,10 +220,10 @@ def tune(
         "out": out,
         "overwrite": overwrite,
     }
-    settings = _config(config, top, {"horizon": horizon})
+    settings = run_config(config, top, {"horizon": horizon})
     trials = settings_around(
         load_one(settings, settings.threads),
-        strides=[_whole("--stride", text) for text in _listed(strides)],
+        strides=[_whole("--stride", text) for text in listed(strides)],
         blindings=[_pair(text) for text in (blindings or "").split(";") if text.strip()],
         stackings=_known("--stacking", stackings, ("max", "mean")),
         one_component=_known("--1c", one_component, ("zero", "clone", "skip")),
@@ -243,7 +243,7 @@ def chosen_models(
         "model": model[0] if model and len(model) == 1 else model or None,
         "weights": weights,
         "combine": combine,
-        "shares": _listed(shares) or None,
+        "shares": listed(shares) or None,
     }
 
 
@@ -270,8 +270,8 @@ def _comparison(
     scope = Scope(
         start=parse_time("--from", start),
         end=parse_time("--to", end),
-        stations=tuple(_listed(stations)),
-        phases=tuple(_listed(phases)),
+        stations=tuple(listed(stations)),
+        phases=tuple(listed(phases)),
         around_s=around,
         source=source,
     )
@@ -281,7 +281,8 @@ def _comparison(
     return Comparison(picks, reference, tolerance, scope, chosen, inventory, replicates, seed)
 
 
-def _config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> RunConfig:
+def run_config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> RunConfig:
+    """Configuration of a file, with options over it; None is what was not given."""
     from ml_prediction.config_toml import read_toml
     from ml_prediction.drivers.run_config import RunConfig
 
@@ -291,12 +292,13 @@ def _config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> Run
     return RunConfig.from_tables(table, {**given, "pipeline": pipeline})
 
 
-def _listed(text: str | None) -> list[str]:
+def listed(text: str | None) -> list[str]:
+    """Parts of a text between commas; none of no text."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _known(option: str, text: str | None, allowed: tuple[str, ...]) -> list[Any]:
-    values = _listed(text)
+    values = listed(text)
     if set(values) - set(allowed):
         raise ConfigurationError(f"{option} {text}: known are {', '.join(allowed)}.")
     return values
@@ -312,7 +314,7 @@ def _whole(option: str, text: str) -> int:
 
 
 def _pair(text: str) -> tuple[int, int]:
-    parts = _listed(text)
+    parts = listed(text)
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ConfigurationError(
             f"--blinding {text}: give two numbers, like 500,500; pairs are separated by semicolons."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from ml_prediction.core.results import Detection, Pick, detection_order, pick_or
 from ml_prediction.core.sites import Site, sites_of
 from ml_prediction.core.state import from_bytes, to_bytes
 from ml_prediction.core.stopwatch import Stopwatch
-from ml_prediction.core.summary import Summary
+from ml_prediction.core.summary import OF_INPUT, Summary
 from ml_prediction.core.traces import Fragment, to_stream
 from ml_prediction.core.windows import Skipped, Window
 from ml_prediction.errors import ConfigurationError, DataError
@@ -140,6 +141,8 @@ class Pipeline:
         on and before the end come out. What is pushed besides is context, see
         :func:`ml_prediction.core.context.context_of`: a day picked so is what it is in one
         stream. Probabilities and the summary's counts have the context, too.
+    places
+        Whether to count windows, and what is skipped, for each instrument, too: `places`.
     clock
         Monotonic seconds, only for the summary's account of where time went.
     **options
@@ -169,6 +172,7 @@ class Pipeline:
         overlap: bool = False,
         queue: int | None = None,
         emit: tuple[UTCDateTime, UTCDateTime] | None = None,
+        places: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         **options: Any,
     ) -> None:
@@ -192,6 +196,8 @@ class Pipeline:
         self._families = families(
             models, self.config, channels, self.sites, inventory, run_id, overlap, queue
         )
+        for family in self._families if places else ():
+            family.summary.places = {}
         self._watch = Stopwatch(self._families[0].summary.seconds, clock)
         self._declared = sorted(map(str, channels))
         self._queued = queue is not None
@@ -207,6 +213,18 @@ class Pipeline:
             own = family.summary.copy()
             own.windows *= len(family.members)  # made once, seen by each
             total.add(own, same_packets=number > 0)
+        return total
+
+    @property
+    def places(self) -> dict[Instrument, Counter[str]]:
+        """Windows that models saw, and what was skipped, by instrument; see the parameter."""
+        total: dict[Instrument, Counter[str]] = {}
+        for number, family in enumerate(self._families):
+            for instrument, counts in (family.summary.places or {}).items():
+                own = total.setdefault(instrument, Counter())
+                for key, count in counts.items():
+                    if number == 0 or not key.startswith(OF_INPUT):
+                        own[key] += count * (len(family.members) if key == "windows" else 1)
         return total
 
     @property

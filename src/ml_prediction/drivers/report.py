@@ -85,14 +85,14 @@ class Report:
             "warnings": self.warnings,
             "skipped_inputs": sorted({str(p.path) for p in self.problems if p.unit == "file"}),
             "outputs": sorted(self.outputs),
-            "models": [_model(each) for each in self.models],
-            "config": _json_values(self.config.model_dump(mode="python")),
+            "models": [describe_model(each) for each in self.models],
+            "config": json_values(self.config.model_dump(mode="python")),
             "config_hash": self.config.pipeline.hash,
             "versions": versions(),
         }
 
 
-def _model(model: Model | Ensemble) -> dict[str, Any]:
+def describe_model(model: Model | Ensemble) -> dict[str, Any]:
     """What a model is, or an ensemble and its members."""
     spec = model.spec
     known = {"name": spec.name, "weights": spec.weights, "sha256": spec.weights_sha256}
@@ -101,7 +101,7 @@ def _model(model: Model | Ensemble) -> dict[str, Any]:
             **known,
             "combine": model.rule,
             "shares": list(model.shares),
-            "members": [_model(each) for each in model.members],
+            "members": [describe_model(each) for each in model.members],
         }
     return {
         **known,
@@ -156,12 +156,12 @@ def show(report: Report, folder: Path, out: Console) -> None:
     out.print(f"In {folder}/: {', '.join(sorted(report.outputs))}", markup=False)
 
 
-def _json_values(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """JSON has no infinity: such numbers become text."""
     if isinstance(value, dict):
-        return {key: _json_values(item) for key, item in value.items()}
+        return {key: json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_values(item) for item in value]
+        return [json_values(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

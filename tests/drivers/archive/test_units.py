@@ -11,7 +11,7 @@ import pytest
 from small_archive import MIDNIGHT, station, write_sds
 
 import ml_prediction as mlp
-from ml_prediction.drivers.archive.picking import InstrumentDay, pick_unit
+from ml_prediction.drivers.archive.picking import pick_unit
 from ml_prediction.drivers.archive.plan import Unit, plan_units
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import ConfigurationError, DataError
@@ -44,7 +44,7 @@ def test_a_station_has_a_unit_for_each_day_that_may_have_its_samples(archive: Pa
     assert {unit.channels for unit in units if unit.station == "AAA"} == {
         tuple(NSLC("XX", "AAA", "", f"HH{letter}") for letter in "ENZ")
     }
-    assert [unit.has_file for unit in units] == [True, True, False] * 2
+    assert [len(unit.own_files) for unit in units] == [3, 3, 0] * 2
     assert [len(unit.files) for unit in units] == [6, 6, 3] * 2
     one = plan_units(archive, FIRST, END, networks=["X?"], channels=["HHZ"])
     assert {unit.channels for unit in one if unit.station == "BBB"} == {
@@ -95,9 +95,14 @@ def test_days_picked_one_by_one_are_what_they_are_in_one_stream(archive: Path, e
 
 def test_what_each_instrument_has_sent_on_the_day_is_told(archive: Path, eqt: Model) -> None:
     units = {(unit.station, unit.day.day): unit for unit in plan_units(archive, FIRST, END)}
-    (day,) = pick_unit(units["AAA", 1], [eqt], RunConfig(), None, "").days
-    assert day == InstrumentDay(Instrument("XX", "AAA", "", "HH"), 3 * 180_000, 1800.0, 0)
-    (day,) = pick_unit(units["BBB", 2], [eqt], RunConfig(), None, "").days
+    found = pick_unit(units["AAA", 1], [eqt], RunConfig(), None, "")
+    (day,) = found.statistics
+    assert day.instrument == Instrument("XX", "AAA", "", "HH")
+    assert (day.samples, day.covered_s, day.gaps) == (3 * 180_000, 1800.0, 0)
+    assert (day.picks, day.detections) == (len(found.picks), len(found.detections))
+    assert 1800 // 30 < day.windows < (1800 + 500) // 30  # of the day and its context
+    assert day.skipped.keys() <= {"probabilities: warm-up", "windows: too few samples"}
+    (day,) = pick_unit(units["BBB", 2], [eqt], RunConfig(), None, "").statistics
     assert day.gaps == 1
     assert day.covered_s == pytest.approx(1800.0 - 3.5, abs=0.03)
     assert day.samples == pytest.approx(3 * 100 * day.covered_s, abs=10)
@@ -108,7 +113,7 @@ def test_a_day_of_neighbours_alone_is_empty_and_one_of_rubbish_is_refused(
 ) -> None:
     empty = plan_units(archive, date(2017, 5, 3), date(2017, 5, 4))[0]
     part = pick_unit(empty, [eqt], RunConfig(), None, "")
-    assert (part.picks, part.days, part.skipped) == ([], [], {})
+    assert (part.picks, part.statistics, part.problems) == ([], [], ())
     rubbish = tmp_path / "XX.AAA..HHZ.D.2017.121"
     rubbish.write_bytes(np.random.default_rng(1).bytes(5000))
     unit = Unit("XX", "AAA", FIRST, (rubbish,), (NSLC("XX", "AAA", "", "HHZ"),))

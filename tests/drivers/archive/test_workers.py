@@ -33,7 +33,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.models import Model
 
 FIRST = date(2017, 5, 1)
-NOTHING = UnitPicks([], [], [], 0, {}, 0.0)
+NOTHING = UnitPicks([], [], [], (), 0.0)
 
 
 def units_of(count: int) -> list[Unit]:

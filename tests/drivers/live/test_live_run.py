@@ -307,11 +307,11 @@ def test_a_pause_of_our_own_makes_nobody_silent(
     system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data that wait for us are not late: silence counts up to when we had taken in everything."""
-    system.configure("StationFile stations\nSilenceTimeout 1\nAllowedLateness 0")
+    system.configure("StationFile stations\nSilenceTimeout 4\nAllowedLateness 0")
     pushed = LiveRun._push
 
     def slow(run: LiveRun, delivery: Delivery) -> None:
-        time.sleep(0.3)
+        time.sleep(0.7)
         pushed(run, delivery)
 
     monkeypatch.setattr(LiveRun, "_push", slow)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,32 +24,11 @@ from ml_prediction.drivers.share import BATCH
 from ml_prediction.drivers.site_time import SiteTime
 from ml_prediction.errors import DataError
 from ml_prediction.models import Ensemble, Model
-from ml_prediction.sources.files import open_files
+from ml_prediction.sinks.store.base import StationDay
+from ml_prediction.sources.files import FileSource, open_files
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.machine import collections_spared
 from ml_prediction.util.times import NANOSECONDS, to_ns
-
-
-@dataclass(frozen=True, slots=True)
-class InstrumentDay:
-    """What an instrument has sent on a day.
-
-    Attributes
-    ----------
-    instrument
-        Which.
-    samples
-        Of all channels.
-    covered_s
-        Seconds in which any channel has data.
-    gaps
-        Breaks between these, of more than a sample.
-    """
-
-    instrument: Instrument
-    samples: int
-    covered_s: float
-    gaps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +39,19 @@ class UnitPicks:
     ----------
     picks, detections
         Of the day, in order of time.
-    days
-        Of each instrument that has data on the day.
-    windows
-        That the models saw, context included.
-    skipped
-        What could not be used, context included: files by reason, samples and windows as in a
-        run's summary.
+    statistics
+        Of each instrument that has data on the day: samples, cover and gaps of the day itself;
+        windows and what was skipped with the context.
+    problems
+        What could not be read of the day's own files, in words.
     seconds
         That it took.
     """
 
     picks: list[Pick]
     detections: list[Detection]
-    days: list[InstrumentDay]
-    windows: int
-    skipped: dict[str, int]
+    statistics: list[StationDay]
+    problems: tuple[str, ...]
     seconds: float
 
 
@@ -104,9 +82,10 @@ def pick_unit(
             endtime=end + after,
         )
     except DataError:
-        if unit.has_file:
+        if unit.own_files:
             raise
-        return UnitPicks([], [], [], 0, {}, time.perf_counter() - started)
+        return UnitPicks([], [], [], (), time.perf_counter() - started)
+    _check_day(unit, source)
     pipeline = Pipeline(
         models,
         config.pipeline,
@@ -116,6 +95,7 @@ def pick_unit(
         probabilities=False,
         overlap=True,
         emit=unit.span,
+        places=True,
     )
     site_time = SiteTime(pipeline, source.files, BATCH)
     linker, days = DetectionLinker(), _Days(to_ns(start), to_ns(end))
@@ -131,19 +111,48 @@ def pick_unit(
         linked, found = linker.add(pipeline.flush())
     picks += [*linked, *linker.close()]
     detections += found
-    summary = pipeline.summary
-    skipped = dict(summary.skipped)
-    for problem in source.problems:
-        what = f"{problem.unit}s: {problem.reason}"
-        skipped[what] = skipped.get(what, 0) + problem.count
+    places = pipeline.places
     return UnitPicks(
         sorted(picks, key=pick_order),
         sorted(detections, key=detection_order),
-        days.all(),
-        summary.windows,
-        skipped,
+        [
+            _statistics(cover, places.get(cover.instrument, Counter()), picks, detections)
+            for cover in days.all()
+        ],
+        tuple(problem.message for problem in source.problems if problem.path in unit.own_files),
         time.perf_counter() - started,
     )
+
+
+def _check_day(unit: Unit, source: FileSource) -> None:
+    """Check that not all files of the day itself are useless: its context is no substitute."""
+    useless = {problem.path: problem for problem in source.problems if problem.unit == "file"}
+    if unit.own_files and all(path in useless for path in unit.own_files):
+        raise DataError(f"No file of the day can be used. {useless[unit.own_files[0]].message}")
+
+
+def _statistics(
+    cover: _Cover, counts: Counter[str], picks: Sequence[Pick], detections: Sequence[Detection]
+) -> StationDay:
+    return StationDay(
+        instrument=cover.instrument,
+        samples=cover.samples,
+        covered_s=cover.seconds,
+        gaps=cover.gaps,
+        windows=counts["windows"],
+        picks=sum(pick.instrument == cover.instrument for pick in picks),
+        detections=sum(found.instrument == cover.instrument for found in detections),
+        skipped={key: count for key, count in sorted(counts.items()) if key != "windows"},
+    )
+
+
+class _Cover(NamedTuple):
+    """What an instrument has of a day: samples of all channels, seconds, breaks between them."""
+
+    instrument: Instrument
+    samples: int
+    seconds: float
+    gaps: int
 
 
 class _Days:
@@ -163,11 +172,11 @@ class _Days:
                 piece = (begin, packet.sample_ns(last), interval, last - first)
                 self._pieces.setdefault(packet.nslc.instrument, []).append(piece)
 
-    def all(self) -> list[InstrumentDay]:
+    def all(self) -> list[_Cover]:
         """Of each instrument, sorted."""
         return [self._day(instrument) for instrument in sorted(self._pieces)]
 
-    def _day(self, instrument: Instrument) -> InstrumentDay:
+    def _day(self, instrument: Instrument) -> _Cover:
         pieces = sorted(self._pieces[instrument])
         starts: npt.NDArray[np.int64] = np.array([p[0] for p in pieces])
         ends: npt.NDArray[np.int64] = np.array([p[1] for p in pieces])
@@ -175,4 +184,4 @@ class _Days:
         breaks = np.maximum(starts[1:] - reached[:-1], 0)
         covered_ns = int(reached[-1] - starts[0] - breaks.sum())
         gaps = int((breaks > np.array([p[2] for p in pieces])[1:]).sum())
-        return InstrumentDay(instrument, sum(p[3] for p in pieces), covered_ns / NANOSECONDS, gaps)
+        return _Cover(instrument, sum(p[3] for p in pieces), covered_ns / NANOSECONDS, gaps)

@@ -47,10 +47,10 @@ class Unit:
         return f"{self.network}.{self.station} {self.day}"
 
     @property
-    def has_file(self) -> bool:
-        """Whether there is a file of the day itself."""
-        names = [sds_name(path.name) for path in self.files]
-        return any(name is not None and _day_of(name.start_ns) == self.day for name in names)
+    def own_files(self) -> tuple[Path, ...]:
+        """Those of the day itself."""
+        names = [(path, sds_name(path.name)) for path in self.files]
+        return tuple(p for p, name in names if name and _day_of(name.start_ns) == self.day)
 
     @property
     def span(self) -> tuple[UTCDateTime, UTCDateTime]:
