@@ -365,7 +365,9 @@ def test_picks_of_any_instrument_belong_to_the_detections_of_the_site() -> None:
     pipeline = Pipeline(fake_model(), expected=channels_of(packets), site="max")
     linker, picks, detections = DetectionLinker(), [], []
     for push in in_time_order(packets, 1.0):
-        ready, found = linker.add(pipeline.push(push))
+        result = pipeline.push(push)
+        assert {key[0] for key in result.linked_until} in ({str(HH), str(EN)}, set())
+        ready, found = linker.add(result)
         picks += ready
         detections += found
     assert {pick.instrument for pick in picks} == {HH, EN}  # before the end: none is held back

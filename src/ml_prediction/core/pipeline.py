@@ -148,6 +148,11 @@ class Pipeline:
     **options
         Settings by name, over those of ``config``.
 
+    Attributes
+    ----------
+    sites
+        Instruments that pick together; none where ``site`` is not set.
+
     Raises
     ------
     ConfigurationError

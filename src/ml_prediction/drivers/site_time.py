@@ -18,7 +18,9 @@ PATIENCE_NS: Final = seconds_to_ns(600.0)
 class SiteTime:
     """Tells a pipeline when an instrument of a site has no data for long, or none any more.
 
-    The picks are the same without it: only memory is spared.
+    The picks are the same without it: only memory is spared. (Where the end of a file is only
+    estimated, as of SDS day files, the end of an instrument's data may be taken for a gap: its
+    last 0.5 s then have no probabilities.)
 
     Parameters
     ----------

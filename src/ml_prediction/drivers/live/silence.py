@@ -89,7 +89,7 @@ class Silence:
             over = now - self._heard(instrument) > self._timeout + self._tail
             last.due = math.inf if over else now + AGAIN_SECONDS
             time_ns = last.newest_ns + seconds_to_ns(silent)
-            yield instrument, max(time_ns, *self._newest_at_site(instrument, now))
+            yield instrument, max([time_ns, *self._newest_at_site(instrument, now)])
 
     def gone(self, now: float) -> list[Instrument]:
         """Instruments that have been silent so long that they can be forgotten; they are, here."""
@@ -108,7 +108,7 @@ class Silence:
         """Newest samples, in nanoseconds, of those at an instrument's site that are not silent."""
         site = [self._last[i] for i in self._sites.get(instrument, ()) if i in self._last]
         awake = [each for each in site if now - each.seconds <= self._timeout]
-        return [each.newest_ns for each in awake] or [0]
+        return [each.newest_ns for each in awake]
 
     def snapshot(self) -> list[list[Any]]:
         """State as plain values."""
