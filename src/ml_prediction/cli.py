@@ -205,6 +205,10 @@ def pick(
         str | None,
         typer.Option("--1c", metavar="zero|clone|skip", help="What to do with verticals alone."),
     ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(metavar="max|mean", help="Merge the instruments of a site (HH and EN)."),
+    ] = None,
     stacking: Annotated[
         str | None, typer.Option(metavar="max|mean", help="How overlapping windows are merged.")
     ] = None,
@@ -256,6 +260,7 @@ def pick(
         "thresholds": _thresholds(threshold),
         "response": response,
         "one_component": one_component,
+        "site": site,
         "stacking": stacking,
         "blinding": _listed(blinding),
     }

@@ -75,6 +75,7 @@ GOOD: Final[list[tuple[str, str, object]]] = [
     ("Stacking", "max", "max"),
     ("Blinding", "500 0", (500, 0)),
     ("OneComponent", "skip", "skip"),
+    ("Site", "mean", "mean"),
     ("Channels", "HHZ", (ChannelPattern("*", "HHZ", "*", "*"),)),
     (
         "Channels",
@@ -116,6 +117,7 @@ BAD: Final[list[tuple[str, str]]] = [
     ("GetLogo", "INST_NONE MOD_SENDER TYPE_TRACEBUF2"),
     ("GetLogo", "MOD_SENDER TYPE_TRACEBUF2"),
     ("Combine", "median"),
+    ("Site", "semblance"),
     ("Shares", "1 -2"),
     ("Engine", "abacus"),
     ("Threads", "0"),

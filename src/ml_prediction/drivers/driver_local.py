@@ -132,7 +132,8 @@ def _pick(
     source: FileSource, models: Sequence[Model | Ensemble], share: Share, err: Console
 ) -> list[ShareResult]:
     """Everything through the pipeline, in this process or in several."""
-    parts = split(source.channels, share.config.jobs)
+    together = share.config.pipeline.site is not None
+    parts = split(source.channels, share.config.jobs, sites=together)
     with ConsoleProgress(err, source.total_samples, source.covered_s) as progress:
         if len(parts) > 1:
             return run_jobs([source.select(part) for part in parts], share, progress.update)

@@ -1,7 +1,7 @@
 """A run in several processes, each with its own instruments.
 
-Instruments never need each other, so each process reads, picks and spools its own; what they
-leave is merged by time. The picks are those of one process.
+Instruments of different sites never need each other, so each process reads, picks and spools its
+own; what they leave is merged by time. The picks are those of one process.
 """
 
 from __future__ import annotations
@@ -32,13 +32,20 @@ class _Task:
     threads: int
 
 
-def split(channels: Sequence[NSLC], jobs: int) -> list[tuple[NSLC, ...]]:
-    """Channels of each job: every instrument is whole, and in one of them."""
-    instruments = sorted({channel.instrument for channel in channels})
-    owner = {instrument: i % jobs for i, instrument in enumerate(instruments)}
+def split(channels: Sequence[NSLC], jobs: int, *, sites: bool = False) -> list[tuple[NSLC, ...]]:
+    """Channels of each job: every instrument is whole, and in one of them.
+
+    With ``sites``, so are the instruments of each site.
+    """
+
+    def group(channel: NSLC) -> tuple[str, ...]:
+        return channel[:3] if sites else channel.instrument
+
+    groups = sorted({group(channel) for channel in channels})
+    owner = {each: i % jobs for i, each in enumerate(groups)}
     parts = [
-        tuple(channel for channel in channels if owner[channel.instrument] == job)
-        for job in range(min(jobs, len(instruments)))
+        tuple(channel for channel in channels if owner[group(channel)] == job)
+        for job in range(min(jobs, len(groups)))
     ]
     return [part for part in parts if part]
 

@@ -19,6 +19,7 @@ from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.picture import PictureStore
 from ml_prediction.drivers.probability_file import ProbabilityFile
 from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.drivers.site_time import SiteTime
 from ml_prediction.drivers.spool import Spool
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import Ensemble, Model, load_models
@@ -145,6 +146,7 @@ def run_share(
         probabilities=share.config.plot or "mseed" in share.config.formats,
         overlap=True,
     )
+    site_time = SiteTime(pipeline, source.files, BATCH)
     own = Summary()  # the driver's times
     watch = Stopwatch(own.seconds, time.perf_counter)
     with _Tray(share) as tray, collections_spared():
@@ -153,6 +155,8 @@ def run_share(
             result = pipeline.push(batch)
             with watch.stage("writing"):
                 tray.take(batch, result)
+            for result in site_time.after(batch):
+                tray.take([], result)
             done += sum(len(packet) for packet in batch)
             progress(done)
         result = pipeline.flush()

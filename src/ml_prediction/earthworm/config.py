@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from ml_prediction.config import SiteRule
 from ml_prediction.core.assembly import OneComponent
 from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.ring import RingName
@@ -77,6 +78,7 @@ class LiveConfig:
     stacking: Stacking | None = None
     blinding: tuple[int, int] | None = None
     one_component: OneComponent = "zero"
+    site: SiteRule | None = None
     channels: tuple[ChannelPattern, ...] = ()
     station_file: Path | None = None
     quality_table: tuple[float, float, float, float] = (0.02, 0.05, 0.15, 0.5)
@@ -365,6 +367,7 @@ KEYWORDS: Final[Mapping[str, Parser]] = {
     "Stacking": _choice(*get_args(Stacking)),
     "Blinding": _blinding,
     "OneComponent": _choice(*get_args(OneComponent)),
+    "Site": _choice(*get_args(SiteRule)),
     "Channels": _channels,
     "StationFile": _path,
     "QualityTable": _quality,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from core.packetise import fake_model, three_components
 from live_system import ERROR, HEARTBEAT, TRACEBUF2, LiveSystem, live_system, packetise
 
 from ml_prediction.drivers.live import heart, setup
@@ -193,6 +194,26 @@ def test_an_ensemble_picks_live_and_goes_on_after_a_restart(
     status_of(running, lambda s: s["windows"] == 2 + 4, "windows of what is new")
     running.end()
     assert running.around.latest["errors"][str(int(Alarm.STATE))] == 0
+
+
+def test_a_site_goes_on_without_an_instrument_that_never_comes(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [fake_model()])
+    names = [f"GNW {prefix}{c} UW --\n" for prefix in ("HH", "EN") for c in "ZNE"]
+    (system.params / "stations").write_text("".join(names))
+    system.configure("StationFile stations\nSite max\nSilenceTimeout 2\nAllowedLateness 0")
+    running = Running(system)
+    packets = three_components(np.random.default_rng(1), 30.0)
+    for begin in (0, 20):
+        for packet in packets:
+            samples = packet.samples[100 * begin : 100 * (begin + 20)].astype(np.int32)
+            nslc = packet.nslc._replace(network="UW", station="GNW")
+            system.put(p for _, p in packetise(nslc, 1.6e9 + begin, 100.0, samples, 10.0))
+        time.sleep(1.2)
+    status_of(running, lambda s: sum(s["picks"].values()) > 8, "picks")
+    running.end()
+    assert running.around.latest["late_samples"] == 0
 
 
 def test_a_log_that_cannot_be_written_is_told(system: LiveSystem, engine: Moody) -> None:

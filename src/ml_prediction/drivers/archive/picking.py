@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from ml_prediction.core.results import Detection, Pick, detection_order, pick_or
 from ml_prediction.drivers.archive.plan import Unit
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import BATCH
+from ml_prediction.drivers.site_time import SiteTime
 from ml_prediction.errors import DataError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store.base import StationDay
@@ -95,15 +97,17 @@ def pick_unit(
         emit=unit.span,
         places=True,
     )
+    site_time = SiteTime(pipeline, source.files, BATCH)
     linker, days = DetectionLinker(), _Days(to_ns(start), to_ns(end))
     picks: list[Pick] = []
     detections: list[Detection] = []
     with collections_spared():
         for batch in source.batches(BATCH):
             days.add(batch)
-            linked, found = linker.add(pipeline.push(batch))
-            picks += linked
-            detections += found
+            for result in chain([pipeline.push(batch)], site_time.after(batch)):
+                linked, found = linker.add(result)
+                picks += linked
+                detections += found
         linked, found = linker.add(pipeline.flush())
     picks += [*linked, *linker.close()]
     detections += found

@@ -330,7 +330,8 @@ class LiveRun:
         """Let the windows of instruments close that have sent nothing for long."""
         deadline = time.monotonic() + LOOK_SECONDS
         for instrument, time_ns in self._silence.over(self._waited_until):
-            self._parts.pipeline.advance(instrument, to_utc(time_ns))
+            result = self._parts.pipeline.advance(instrument, to_utc(time_ns))
+            self._send(result, self._waited_until)  # of a site that need not wait any more
             if time.monotonic() > deadline:  # the others' turn comes in the next round
                 return
 

@@ -267,7 +267,7 @@ def _assemble(
         postman=postman,
         snapshots=snapshots,
         snapshot_seconds=config.snapshot_int,
-        silence=Silence(config.silence_timeout, _tail_seconds(config, model)),
+        silence=Silence(config.silence_timeout, _tail_seconds(config, model), pipeline.sites),
         alarms=alarms,
         pulse=pulse,
         told_to_end=lambda: _told_to_end(around, outlet, inlet),
@@ -375,6 +375,7 @@ def _pipeline(
         blinding=config.blinding,
         lateness=config.allowed_lateness,
         one_component=config.one_component,
+        site=config.site,
         quality=config.quality_table,
         batch_size=batch,
     )

@@ -44,6 +44,9 @@ Engine          auto            # auto, torch, or openvino (compiled, on the CPU
 # Threshold     Detection 0.3
 # Stacking      max             # how overlapping windows are merged, max or mean; default: the model's
 # Blinding      500 500         # samples left out at a window's ends; default: the model's
+# Site          max             # max or mean: the instruments of a site (HH and EN of one station and
+                                # location that StationFile names) pick each arrival together;
+                                # default: each for itself
 OneComponent    zero            # verticals alone: horizontals are zero, a clone, or skip: no picks
 
 # -- Picks ----------------------------------------------------------------------------------------
