@@ -7,15 +7,16 @@ PY := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-comcat check bench clean
 
 help:
 	@echo "make demo    set up, pick a real earthquake, say where the plot and tables are"
 	@echo "make test    set up, then every check: ruff, mypy, all tests"
 	@echo "make check   the quick gate: ruff, mypy, the fast tests"
+	@echo "make test-comcat   the tests of event bundles with USGS's libcomcat, in .venv-comcat"
 	@echo "make bench   measure the speed beside SeisBench and others, in under 15 minutes"
 	@echo "make setup   only set up: .venv with pinned versions; skipped when nothing changed"
-	@echo "make clean   remove .venv, demo-output and caches"
+	@echo "make clean   remove .venv, .venv-comcat, demo-output and caches"
 	@echo "PYTHON=python3.12 chooses the interpreter; pip's own PIP_... variables are heeded."
 
 setup:
@@ -43,6 +44,13 @@ test: setup
 	$(PY) -m mypy
 	$(PYTEST)
 
+# libcomcat wants an old urllib3, and brings some forty packages: an environment of its own.
+test-comcat:
+	@VENV=.venv-comcat EXTRAS=dev,comcat $(MAKE) setup
+	OMP_NUM_THREADS=1 .venv-comcat/bin/python -m pytest tests/data/test_comcat.py \
+		tests/explore/test_comcat_history.py tests/explore/test_bundle.py \
+		tests/explore/test_bundle_folder.py tests/explore/test_catalog.py
+
 check: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -56,5 +64,5 @@ bench: setup
 	@.venv/bin/ml-prediction bench --out benchmarks/results
 
 clean:
-	rm -rf .venv demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-comcat demo-output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -185,6 +185,53 @@ class Quake:
     depth_km: float
     magnitude: float
     quakeml: bytes | None = None  # product phase-data
+    products: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """All versions of further products, as a detail document has them."""
+
+    def detail(self, url: str, superseded: bool) -> dict[str, Any]:
+        """ComCat's detail document (GeoJSON); ``url`` is the server's."""
+        products: dict[str, list[dict[str, Any]]] = {
+            name: [dict(each) for each in (versions if superseded else versions[-1:])]
+            for name, versions in self.products.items()
+        }
+        if self.quakeml:
+            address = f"{url}/product/phase-data/{self.id}/quakeml.xml"
+            products.setdefault("phase-data", []).append(
+                {
+                    "source": "uw",
+                    "code": self.id,
+                    "updateTime": round(UTCDateTime(self.time).timestamp * 1000) + 3_600_000,
+                    "preferredWeight": 231,
+                    "status": "UPDATE",
+                    "properties": {
+                        "eventsource": "uw",
+                        "eventsourcecode": self.id[2:],
+                        "eventtime": str(UTCDateTime(self.time)),
+                        "latitude": str(self.latitude),
+                        "longitude": str(self.longitude),
+                        "depth": str(self.depth_km),
+                        "magnitude": str(self.magnitude),
+                        "magnitude-type": "ml",
+                        "review-status": "reviewed",
+                    },
+                    "contents": {"quakeml.xml": {"url": address}},
+                }
+            )
+        return {
+            "type": "Feature",
+            "id": self.id,
+            "properties": {
+                "mag": self.magnitude,
+                "magType": "ml",
+                "place": "a test",
+                "time": round(UTCDateTime(self.time).timestamp * 1000),
+                "products": products,
+            },
+            "geometry": {
+                "type": "Point",
+                "coordinates": [self.longitude, self.latitude, self.depth_km],
+            },
+        }
 
     def document(self) -> bytes:
         """QuakeML as the event service gives it."""
@@ -372,22 +419,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, "text/plain", b"event not found"
         if given.get("format") != "geojson":
             return 200, "application/xml", quake.document()
-        url = f"{self.center.url}/product/phase-data/{quake.id}/quakeml.xml"
-        product = {"preferredWeight": 1, "status": "UPDATE", "contents": {}}
-        product["contents"] = {"quakeml.xml": {"url": url}}
-        detail = {
-            "type": "Feature",
-            "id": quake.id,
-            "properties": {
-                "mag": quake.magnitude,
-                "time": round(UTCDateTime(quake.time).timestamp * 1000),
-                "products": {"phase-data": [product]} if quake.quakeml else {},
-            },
-            "geometry": {
-                "type": "Point",
-                "coordinates": [quake.longitude, quake.latitude, quake.depth_km],
-            },
-        }
+        detail = quake.detail(self.center.url, given.get("includesuperseded") == "true")
         return 200, "application/json", json.dumps(detail).encode()
 
 
@@ -516,6 +548,9 @@ def _search(quakes: Iterable[Quake], given: Mapping[str, str]) -> tuple[int, str
         and quake.magnitude >= float(given.get("minmagnitude", -9))
         and _within(quake.latitude, quake.longitude, given)
     ]
+    if given.get("format") == "geojson":
+        features = [quake.detail("", False) for quake in found]
+        return 200, "application/json", json.dumps({"features": features}).encode()
     if not found:
         return 204, "text/plain", b""
     events = [read_events(BytesIO(quake.document()))[0] for quake in found]

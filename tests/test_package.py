@@ -94,9 +94,17 @@ OUTER = {
     "core": {"sources", "sinks", "drivers", "data", "cli"},
     "sources": {"sinks", "drivers", "data", "cli"},
     "sinks": {"sources", "drivers", "data", "cli"},
+    "data": {"explore", "cli"},
+    "explore": {"drivers", "cli"},
     "drivers": {"data", "cli"},
-    "data": {"cli"},
 }
+
+
+def test_of_data_only_its_driver_imports_drivers() -> None:
+    theirs = re.compile(r"^(from|import) ml_prediction\.drivers", re.MULTILINE)
+    paths = (SOURCE / "data").rglob("*.py")
+    found = {path.name for path in paths if theirs.search(path.read_text(encoding="utf-8"))}
+    assert found == {"fetch_testdata.py"}
 
 
 @pytest.mark.parametrize("layer", sorted(OUTER))

@@ -1,6 +1,7 @@
 """Make .venv with the pinned versions, or do nothing when it is up to date.
 
 Run by ``make setup`` with the interpreter that the environment is to have; standard library only.
+The variables VENV and EXTRAS name another environment and other extras (``make test-comcat``).
 """
 
 import hashlib
@@ -13,7 +14,8 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("VENV", ".venv")
+EXTRAS = os.environ.get("EXTRAS", "dev")
 STAMP = VENV / "ready.txt"
 
 
@@ -31,7 +33,10 @@ def main() -> int:
         )
     os.chdir(ROOT)
     interpreter = digest(sys.version.encode(), sys.base_prefix.encode(), str(ROOT).encode())
-    wanted = digest(*(Path(name).read_bytes() for name in ("pyproject.toml", "constraints.txt")))
+    wanted = digest(
+        EXTRAS.encode(),
+        *(Path(name).read_bytes() for name in ("pyproject.toml", "constraints.txt")),
+    )
     there = STAMP.read_text().split() if STAMP.is_file() else []
     if there == [interpreter, wanted]:
         return 0
@@ -45,7 +50,7 @@ def main() -> int:
     # for portable-fdsnws-dataselect, a source package that venv's own is too old for.
     for what in (
         ["hatchling", "editables", "setuptools"],
-        ["--no-build-isolation", "-e", ".[dev]"],
+        ["--no-build-isolation", "-e", f".[{EXTRAS}]"],
     ):
         python = str(VENV / "bin" / "python")
         pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]

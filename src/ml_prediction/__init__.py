@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         InternalError,
         MLPredictionError,
     )
+    from ml_prediction.explore.bundle import EventBundle
+    from ml_prediction.explore.catalog import BundleCatalog
     from ml_prediction.models import combine, load_model
     from ml_prediction.util.codes import NSLC, Instrument
 
@@ -35,9 +37,11 @@ __version__: Final = "0.1.0"
 
 __all__ = [
     "NSLC",
+    "BundleCatalog",
     "ConfigurationError",
     "DataError",
     "Detection",
+    "EventBundle",
     "Instrument",
     "InternalError",
     "MLPredictionError",
@@ -53,9 +57,11 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "BundleCatalog": "explore.catalog",
     "ConfigurationError": "errors",
     "DataError": "errors",
     "Detection": "core.results",
+    "EventBundle": "explore.bundle",
     "Instrument": "util.codes",
     "InternalError": "errors",
     "MLPredictionError": "errors",

@@ -20,7 +20,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ml_prediction import __version__, cli_evaluate, cli_fetch, cli_rings
+from ml_prediction import (
+    __version__,
+    cli_archive,
+    cli_bundle,
+    cli_evaluate,
+    cli_fetch,
+    cli_rings,
+)
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -163,8 +170,10 @@ def pick(
             metavar="INPUT...", help="Files, folders, globs, or the root of an SDS archive."
         ),
     ],
-    model: Annotated[str | None, typer.Option(help="Architecture.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Name, or path of .pt or .json.")] = None,
+    model: cli_evaluate.Models = None,
+    weights: cli_evaluate.Weights = None,
+    combine: cli_evaluate.Combine = None,
+    shares: cli_evaluate.Shares = None,
     engine: Annotated[
         str | None,
         typer.Option(metavar="auto|torch|openvino", help="What computes the model."),
@@ -195,6 +204,10 @@ def pick(
     one_component: Annotated[
         str | None,
         typer.Option("--1c", metavar="zero|clone|skip", help="What to do with verticals alone."),
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(metavar="max|mean", help="Merge the instruments of a site (HH and EN)."),
     ] = None,
     stacking: Annotated[
         str | None, typer.Option(metavar="max|mean", help="How overlapping windows are merged.")
@@ -228,8 +241,7 @@ def pick(
     from ml_prediction.drivers.run_config import RunConfig
 
     top = {
-        "model": model,
-        "weights": weights,
+        **cli_evaluate.chosen_models(model, weights, combine, shares),
         "engine": engine,
         "out": out,
         "channels": _listed(channels),
@@ -248,6 +260,7 @@ def pick(
         "thresholds": _thresholds(threshold),
         "response": response,
         "one_component": one_component,
+        "site": site,
         "stacking": stacking,
         "blinding": _listed(blinding),
     }
@@ -286,8 +299,12 @@ def earthworm(
 
 
 app.add_typer(cli_rings.app)
+app.add_typer(cli_archive.app)
 app.command()(cli_rings.tank)
 app.command()(cli_fetch.fetch)
+app.command()(cli_bundle.bundle)
+app.command()(cli_bundle.catalog)
+app.command()(cli_bundle.edit)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_evaluate.calibrate)
 app.command(name="pick-labelled")(cli_evaluate.pick_labelled)

@@ -59,7 +59,17 @@ LabelledArgument = Annotated[
         metavar="LABELLED", help="Folder with labels.csv and npz files, or SeisBench's dataset."
     ),
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Architecture.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="NAME[:WEIGHTS]", help="Architecture; several to combine."),
+]
+Combine = Annotated[
+    str | None,
+    typer.Option("--combine", metavar="max|mean|semblance", help="How models pick together."),
+]
+Shares = Annotated[
+    str | None, typer.Option("--shares", metavar="A,B", help="Weight of each model in the mean.")
+]
 Weights = Annotated[str | None, typer.Option(help="Name, or path of .pt or .json.")]
 Horizon = Annotated[
     float | None,
@@ -111,7 +121,7 @@ def evaluate(
         replicates=replicates,
         seed=seed,
     )
-    return run_evaluate(comparison, out, _listed(formats), overwrite, results_console())
+    return run_evaluate(comparison, out, listed(formats), overwrite, results_console())
 
 
 def calibrate(
@@ -147,8 +157,10 @@ def calibrate(
 
 def pick_labelled(
     labelled: LabelledArgument,
-    model: ModelOption = None,
+    model: Models = None,
     weights: Weights = None,
+    combine: Combine = None,
+    shares: Shares = None,
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Samples from window to window.")
     ] = None,
@@ -164,16 +176,18 @@ def pick_labelled(
     """Pick random cuts of a labelled set, for `evaluate` and `calibrate`."""
     from ml_prediction.drivers.explore_tools import run_pick_labelled
 
-    top = {"model": model, "weights": weights, "calibration": calibration, "out": out}
+    top = {**chosen_models(model, weights, combine, shares), "calibration": calibration, "out": out}
     inner = {"stride": stride, "horizon": horizon}
-    settings = _config(config, {**top, "overwrite": overwrite}, inner)
+    settings = run_config(config, {**top, "overwrite": overwrite}, inner)
     return run_pick_labelled(labelled, settings, crops, results_console(), remarks_console())
 
 
 def tune(
     labelled: LabelledArgument,
-    model: ModelOption = None,
+    model: Models = None,
     weights: Weights = None,
+    combine: Combine = None,
+    shares: Shares = None,
     strides: Annotated[
         str | None, typer.Option("--stride", metavar="N,...", help="Strides to try.")
     ] = None,
@@ -198,15 +212,18 @@ def tune(
 ) -> int:
     """Find the best thresholds, stride, blinding, stacking and 1-C policy on a labelled set."""
     from ml_prediction.drivers.explore_tools import run_tune
-    from ml_prediction.drivers.share import load_configured
+    from ml_prediction.drivers.share import load_one
     from ml_prediction.explore.tuning import settings_around
 
-    top = {"model": model, "weights": weights, "out": out, "overwrite": overwrite}
-    settings = _config(config, top, {"horizon": horizon})
-    spec = load_configured(settings, settings.threads).spec
+    top = {
+        **chosen_models(model, weights, combine, shares),
+        "out": out,
+        "overwrite": overwrite,
+    }
+    settings = run_config(config, top, {"horizon": horizon})
     trials = settings_around(
-        spec,
-        strides=[_whole("--stride", text) for text in _listed(strides)],
+        load_one(settings, settings.threads),
+        strides=[_whole("--stride", text) for text in listed(strides)],
         blindings=[_pair(text) for text in (blindings or "").split(";") if text.strip()],
         stackings=_known("--stacking", stackings, ("max", "mean")),
         one_component=_known("--1c", one_component, ("zero", "clone", "skip")),
@@ -216,6 +233,18 @@ def tune(
     return run_tune(
         labelled, settings, trials, crops, tolerance, results_console(), remarks_console()
     )
+
+
+def chosen_models(
+    model: list[str] | None, weights: str | None, combine: str | None, shares: str | None
+) -> dict[str, Any]:
+    """What was said of models, as options of a run."""
+    return {
+        "model": model[0] if model and len(model) == 1 else model or None,
+        "weights": weights,
+        "combine": combine,
+        "shares": listed(shares) or None,
+    }
 
 
 def _comparison(
@@ -241,8 +270,8 @@ def _comparison(
     scope = Scope(
         start=parse_time("--from", start),
         end=parse_time("--to", end),
-        stations=tuple(_listed(stations)),
-        phases=tuple(_listed(phases)),
+        stations=tuple(listed(stations)),
+        phases=tuple(listed(phases)),
         around_s=around,
         source=source,
     )
@@ -252,7 +281,8 @@ def _comparison(
     return Comparison(picks, reference, tolerance, scope, chosen, inventory, replicates, seed)
 
 
-def _config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> RunConfig:
+def run_config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> RunConfig:
+    """Configuration of a file, with options over it; None is what was not given."""
     from ml_prediction.config_toml import read_toml
     from ml_prediction.drivers.run_config import RunConfig
 
@@ -262,12 +292,13 @@ def _config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> Run
     return RunConfig.from_tables(table, {**given, "pipeline": pipeline})
 
 
-def _listed(text: str | None) -> list[str]:
+def listed(text: str | None) -> list[str]:
+    """Parts of a text between commas; none of no text."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _known(option: str, text: str | None, allowed: tuple[str, ...]) -> list[Any]:
-    values = _listed(text)
+    values = listed(text)
     if set(values) - set(allowed):
         raise ConfigurationError(f"{option} {text}: known are {', '.join(allowed)}.")
     return values
@@ -283,7 +314,7 @@ def _whole(option: str, text: str) -> int:
 
 
 def _pair(text: str) -> tuple[int, int]:
-    parts = _listed(text)
+    parts = listed(text)
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ConfigurationError(
             f"--blinding {text}: give two numbers, like 500,500; pairs are separated by semicolons."

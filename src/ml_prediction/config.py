@@ -21,6 +21,7 @@ from pydantic import (
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.util.frozen import FrozenMap
 
+SiteRule = Literal["max", "mean"]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Thresholds = Annotated[
@@ -82,6 +83,13 @@ class PipelineConfig(FrozenConfig):
     one_component: Literal["zero", "clone", "skip"] = Field(
         "zero",
         description="Vertical only: horizontals are zeros, copies of the vertical, or no picks.",
+    )
+    site: SiteRule | None = Field(
+        None,
+        description="How the probabilities of a site's instruments (e.g. HH and EN of one station "
+        "and location) are merged, so that each arrival is picked once. If not set, each "
+        "instrument is picked for itself.",
+        examples=["max"],
     )
     resampling: Literal["linear", "minimum"] = Field(
         "linear", description="Phase of the anti-alias filter. Minimum phase never rings early."

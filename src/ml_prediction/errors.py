@@ -5,7 +5,7 @@
     MLPredictionError
     ├── ConfigurationError   (also ValueError)   wrong use: an option, a file name
     ├── DataError            (also ValueError)   input that can't be used: a file, a header
-    ├── ServiceError         a server on the network didn't give what was asked
+    ├── ServiceError         a server or database didn't do what was asked
     └── InternalError        (also RuntimeError) a broken promise of ours: please report it
 
 Every message names the file, channel or value that is at fault and says what to do.
@@ -27,7 +27,7 @@ class DataError(MLPredictionError, ValueError):
 
 
 class ServiceError(MLPredictionError):
-    """A server didn't give what was asked; the message names it and what it said."""
+    """A server or database didn't do what was asked; the message names it and what it said."""
 
 
 class InternalError(MLPredictionError, RuntimeError):

@@ -55,7 +55,9 @@ def result(
     limits = {}
     if until is not None:
         limits[f"UW.{station}..HH", MODEL] = to_ns(BEGIN + until)
-    return Result(picks or [], detections or [], [], [], limits, Summary())
+    found = detections or []
+    links = {pick_id: item.id for item in found for pick_id in item.pick_ids}
+    return Result(picks or [], found, [], [], limits, Summary(), links)
 
 
 def test_a_pick_waits_until_its_detection_is_known() -> None:

@@ -51,7 +51,7 @@ class Runner:
 
 @pytest.fixture
 def run(eqt: Model, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    monkeypatch.setattr(share, "load_model", lambda *args, **kwargs: eqt)
+    monkeypatch.setattr(share, "load_models", lambda *args, **kwargs: [eqt])
     return Runner()
 
 
@@ -96,6 +96,43 @@ def test_picks_a_real_earthquake(run: Runner, example: Path, tmp_path: Path) -> 
     assert {"reading", "prediction", "writing", "plots"} <= set(summary["counts"]["seconds"])
     assert "P picks" in run.out
     assert run.err == ""
+
+
+def test_several_models_pick_together_or_side_by_side(
+    example: Path, shared: Path, tmp_path: Path
+) -> None:
+    run = Runner()
+    phasenet = f"PhaseNet:{shared / 'models' / 'phasenet' / 'original'}"
+    models = ["EQTransformer:original", phasenet]
+    formats = ["csv", "mseed"]
+    out = str(tmp_path / "together")
+    options: dict[str, Any] = {"model": models, "combine": "semblance", "formats": formats}
+    assert run([example], out=out, plot=True, **options) == 0
+    (model,) = json.loads((tmp_path / "together" / "summary.json").read_text())["models"]
+    assert model["name"] == "semblance(EQTransformer+PhaseNet)"
+    assert [each["name"] for each in model["members"]] == ["EQTransformer", "PhaseNet"]
+    together = rows(tmp_path / "together")
+    assert [row["phase"] for row in together] == ["P", "S"]
+    for row in together:
+        assert row["model"] == model["name"]
+        assert row["members"] == "EQTransformer:original;PhaseNet:original"
+    for jobs in (1, 2):
+        out = str(tmp_path / f"beside{jobs}")
+        assert run([example], out=out, model=models, jobs=jobs) == 0
+    beside = rows(tmp_path / "beside1")
+    assert {row["model"] for row in beside} == {"EQTransformer", "PhaseNet"}
+    assert [row["id"] for row in rows(tmp_path / "beside2")] == [row["id"] for row in beside]
+    listed = json.loads((tmp_path / "beside1" / "summary.json").read_text())["models"]
+    assert [each["sha256"] for each in listed] == [each["sha256"] for each in model["members"]]
+
+
+@pytest.mark.parametrize("wanted", [{"plot": True}, {"formats": ["csv", "mseed"]}], ids=str)
+def test_traces_of_models_side_by_side_are_not_mixed(
+    run: Runner, example: Path, tmp_path: Path, wanted: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match="can show one model, not A, B side by side"):
+        run([example], out=str(tmp_path / "out"), model=["A", "B"], **wanted)
+    assert not (tmp_path / "out").exists()
 
 
 def test_second_run_needs_overwrite(run: Runner, example: Path, tmp_path: Path) -> None:

@@ -446,6 +446,8 @@ def test_interrupting_is_the_end_of_a_recording(tmp_path: Path, ring: MakeRing) 
     with pytest.raises(ConfigurationError, match="is no tank"):
         record(name, NAMES, path, said.append, seconds=0)
     assert path.read_text() == "no tank"
+    with pytest.raises(ConfigurationError, match="none is no folder: make it"):
+        record(name, NAMES, tmp_path / "none" / "a.tnk", said.append, seconds=0)
 
 
 @pytest.mark.parametrize("options", [{}, {"layout": LAYOUT_32}])

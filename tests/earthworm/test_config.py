@@ -60,8 +60,12 @@ GOOD: Final[list[tuple[str, str, object]]] = [
     ("LogFile", "2", 2),
     ("Debug", "1", True),
     ("GetLogo", "INST_UNKNOWN MOD_SENDER TYPE_TRACEBUF", (Logo(20, 3, 255),)),
-    ("Model", "PhaseNet", "PhaseNet"),
+    ("Model", "PhaseNet", ("PhaseNet",)),
+    ("Model", "PhaseNet:stead", ("PhaseNet:stead",)),
     ("Weights", "stead", "stead"),
+    ("Combine", "semblance", "semblance"),
+    ("Shares", "2 1.5", (2.0, 1.5)),
+    ("Calibration", "/data/calibration.json", Path("/data/calibration.json")),
     ("Engine", "torch", "torch"),
     ("Threads", "2", 2),
     ("Stride", "300", 300),
@@ -71,6 +75,7 @@ GOOD: Final[list[tuple[str, str, object]]] = [
     ("Stacking", "max", "max"),
     ("Blinding", "500 0", (500, 0)),
     ("OneComponent", "skip", "skip"),
+    ("Site", "mean", "mean"),
     ("Channels", "HHZ", (ChannelPattern("*", "HHZ", "*", "*"),)),
     (
         "Channels",
@@ -111,6 +116,9 @@ BAD: Final[list[tuple[str, str]]] = [
     ("GetLogo", "INST_UNKNOWN MOD_SENDER TYPE_STOP"),
     ("GetLogo", "INST_NONE MOD_SENDER TYPE_TRACEBUF2"),
     ("GetLogo", "MOD_SENDER TYPE_TRACEBUF2"),
+    ("Combine", "median"),
+    ("Site", "semblance"),
+    ("Shares", "1 -2"),
     ("Engine", "abacus"),
     ("Threads", "0"),
     ("Stride", "-1"),
@@ -170,8 +178,9 @@ def test_bad_values_are_refused_with_file_line_and_keyword(
 
 def test_every_keyword_was_tried() -> None:
     assert {keyword for keyword, *_ in GOOD} == set(KEYWORDS)
-    anything = {"Model", "Weights", "StationFile", "Archive", "LateArchive", "StatusFile"}
-    assert {keyword for keyword, _ in BAD} == set(KEYWORDS) - anything - {"StateDir"}
+    anything = {"Model", "Weights", "Calibration", "StationFile", "StateDir"}
+    anything |= {"Archive", "LateArchive", "StatusFile"}
+    assert {keyword for keyword, _ in BAD} == set(KEYWORDS) - anything
 
 
 @pytest.mark.parametrize("keyword", sorted(KEYWORDS))
@@ -213,8 +222,22 @@ def test_only_lists_may_be_given_twice(read: Read, keyword: str, value: str) -> 
     if keyword in ("GetLogo", "Channels"):
         assert len(value_of(read(*lines), keyword)) >= 2
         return
+    if keyword == "Model":
+        assert len(value_of(read(*lines, "Combine mean"), keyword)) == 2
+        return
     with pytest.raises(ConfigurationError, match=rf"line \d: {keyword}.* twice"):
         read(*lines)
+
+
+def test_several_models_must_pick_together(read: Read) -> None:
+    with pytest.raises(ConfigurationError, match="line 5: a second Model needs Combine"):
+        read("Model EQTransformer", "Model PhaseNet")
+
+
+def test_weights_of_a_model_are_found_beside_the_configuration(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    found = read("Model PhaseNet:mine.pt", "Model EQTransformer:stead", "Combine max").model
+    assert found == (f"PhaseNet:{tmp_path / 'mine.pt'}", "EQTransformer:stead")
 
 
 def test_a_repeated_keyword_says_where_it_was_first(read: Read) -> None:

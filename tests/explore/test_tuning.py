@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from core.packetise import fake_spec
+from core.packetise import fake_model
 
 import ml_prediction as mlp
 from ml_prediction.errors import ConfigurationError, DataError
@@ -121,9 +121,9 @@ def test_seisbench_datasets_are_read(tmp_path: Path) -> None:
 
 
 def test_one_thing_is_varied_at_a_time_and_the_own_setting_comes_first() -> None:
-    spec = fake_spec()
-    found = settings_around(spec)
-    own = own_setting(spec)
+    model = fake_model()
+    found = settings_around(model)
+    own = own_setting(model)
     assert found[0] == own
     assert len(set(found)) == len(found)
     for setting in found:
@@ -135,10 +135,10 @@ def test_one_thing_is_varied_at_a_time_and_the_own_setting_comes_first() -> None
                 for name in ("stride", "blinding", "stacking")
             )
             assert changed <= 1
-    full = settings_around(spec, full=True, one_component=["zero"])
+    full = settings_around(model, full=True, one_component=["zero"])
     assert len(full) > len(found) - 2
     with pytest.raises(ConfigurationError, match="No combination covers"):
-        settings_around(spec, strides=[10**6])
+        settings_around(model, strides=[10**6])
 
 
 def test_thresholds_are_judged_on_events_that_did_not_choose_them() -> None:
@@ -167,7 +167,7 @@ def test_thresholds_are_judged_on_events_that_did_not_choose_them() -> None:
 def test_cuts_picked_together_have_the_picks_of_each_alone(eqt: Model, shared: Path) -> None:
     windows = read_labelled(shared / "data" / "labelled_windows")[:3]
     cut = list(crops(windows, 2))
-    together, processed = pick_crops(eqt, cut, own_setting(eqt.spec), {})
+    together, processed = pick_crops(eqt, cut, own_setting(eqt), {})
     alone = [p for crop in cut for p in mlp.pick(crop.stream, eqt).picks]
     assert processed == processed_of(cut)
     assert sorted(p.id for p in together) == sorted(p.id for p in alone)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from ml_prediction.core.channel import FOREVER
 from ml_prediction.core.coherence import Floats, semblance, weighted_mean
+from ml_prediction.core.gathering import Gathering, Traces
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.util.codes import Instrument
@@ -20,16 +18,6 @@ SEMBLANCE_WINDOW: Final = 0.5
 
 SEMBLANCE_ORDER: Final = 4
 """Power of the coherence, as in ELEP."""
-
-
-@dataclass(slots=True)
-class _Track:
-    """Traces of one instrument that are not done with."""
-
-    chunks: list[list[Chunk]]  # of each member, in order of time
-    fronts: list[int]  # each member has said all that it has before this index
-    emitted: int | None = None
-    kept_from: int = -FOREVER
 
 
 class Combiner:
@@ -59,29 +47,30 @@ class Combiner:
         self._thresholds = [{**spec.thresholds, **thresholds} for spec in specs]
         semblant = ensemble.rule == "semblance"
         self._half = round(SEMBLANCE_WINDOW * self._spec.sampling_rate / 2) if semblant else 0
-        self._tracks: dict[Instrument, _Track] = {}
+        self._tracks: dict[Instrument, Gathering] = {}
 
     def add(self, member: int, chunks: Sequence[Chunk]) -> list[Chunk]:
         """Take final traces of one member; the merged ones that are final by them."""
-        touched: dict[Instrument, _Track] = {}
+        touched: dict[Instrument, Gathering] = {}
         for chunk in chunks:
             track = self._tracks.get(chunk.instrument)
             if track is None:
-                track = self._tracks[chunk.instrument] = self._new_track()
-            track.chunks[member].append(chunk)
-            track.fronts[member] = chunk.stop
+                track = self._tracks[chunk.instrument] = Gathering.of(len(self._ids), self._half)
+            track.add(member, chunk)
             touched[chunk.instrument] = track
-        merged: list[Chunk] = []
-        for instrument, track in touched.items():
-            merged += self._emit(instrument, track, min(track.fronts) - self._half)
-        return merged
+        return [chunk for item in touched.items() for chunk in self._merged(*item)]
 
-    def flush(self) -> list[Chunk]:
-        """Everything that is left; what the members' own ends brought is in already."""
-        merged: list[Chunk] = []
-        for instrument, track in self._tracks.items():
-            merged += self._emit(instrument, track, max(track.fronts))
-        return merged
+    def flush(self, instrument: Instrument | None = None) -> list[Chunk]:
+        """Everything that is left; what the members' own ends brought is in already.
+
+        Parameters
+        ----------
+        instrument
+            Of which; None for all.
+        """
+        chosen = list(self._tracks) if instrument is None else [instrument]
+        tracks = [(each, self._tracks[each]) for each in chosen if each in self._tracks]
+        return [chunk for each, track in tracks for chunk in self._merged(each, track, track.stop)]
 
     def reset(self) -> None:
         """Forget all traces."""
@@ -95,7 +84,7 @@ class Combiner:
         for member, at in enumerate(row):
             if at is None:
                 continue
-            trace = _dense(track.chunks[member], onset, end + 1)
+            trace = track.dense(member, onset, end + 1)
             threshold = np.float32(self._thresholds[member][label])
             if trace is not None and np.fmax.reduce(trace[at]) >= threshold:
                 found.append(self._ids[member])
@@ -103,9 +92,9 @@ class Combiner:
 
     def release(self, instrument: Instrument, index: int) -> None:
         """Say that nobody will ask about samples before ``index`` any more."""
-        track = self._tracks[instrument]
-        track.kept_from = index
-        self._drop(track)
+        track = self._tracks.get(instrument)
+        if track is not None:
+            track.release(index)
 
     def forget(self, instrument: Instrument) -> None:
         """Forget an instrument."""
@@ -114,13 +103,7 @@ class Combiner:
     def snapshot(self) -> list[dict[str, Any]]:
         """State as plain values and arrays."""
         return [
-            {
-                "instrument": list(instrument),
-                "chunks": [[list(chunk[1:]) for chunk in each] for each in track.chunks],
-                "fronts": list(track.fronts),
-                "emitted": track.emitted,
-                "kept_from": track.kept_from,
-            }
+            {"instrument": list(instrument), **track.snapshot()}
             for instrument, track in self._tracks.items()
         ]
 
@@ -129,51 +112,23 @@ class Combiner:
         self._tracks.clear()
         for item in state:
             instrument = Instrument(*item["instrument"])
-            self._tracks[instrument] = _Track(
-                [[Chunk(instrument, *saved) for saved in each] for each in item["chunks"]],
-                list(item["fronts"]),
-                item["emitted"],
-                item["kept_from"],
-            )
+            owners = [instrument] * len(self._ids)
+            self._tracks[instrument] = Gathering.restored(item, owners, self._half)
 
     # -----------------------------------------------------------------------------------------
 
-    def _new_track(self) -> _Track:
-        count = len(self._ids)
-        return _Track([[] for _ in range(count)], [-FOREVER] * count)
+    def _merged(
+        self, instrument: Instrument, track: Gathering, stop: int | None = None
+    ) -> list[Chunk]:
+        def merge(first: int, last: int) -> Traces:
+            return self._merge(track, first, last)
 
-    def _emit(self, instrument: Instrument, track: _Track, stop: int) -> list[Chunk]:
-        """Merged traces up to ``stop``; nothing where no member has said anything."""
-        if stop <= -FOREVER // 2:
-            return []  # somebody has not come yet
-        begin = track.emitted
-        if begin is None:
-            begin = min(each[0].start for each in track.chunks if each)
-        if stop <= begin:
-            return []
-        track.emitted = stop
-        merged = [
-            self._merge(instrument, track, first, last)
-            for first, last in _covered(track.chunks, begin, stop)
-        ]
-        if not merged or merged[-1].stop < stop:
-            # nothing is known up to here: what waits for later samples need not wait for them
-            empty = np.zeros((len(self._spec.labels), 0), dtype=np.float32)
-            merged.append(Chunk(instrument, stop, empty, np.zeros(0, dtype=np.bool_)))
-        self._drop(track)
-        return merged
+        return track.merged(instrument, len(self._rows), merge, stop)
 
-    def _merge(self, instrument: Instrument, track: _Track, first: int, last: int) -> Chunk:
-        """One stretch of merged traces."""
+    def _merge(self, track: Gathering, first: int, last: int) -> Traces:
+        """Values of one stretch of merged traces."""
         low, high = first - self._half, last + self._half
-        valid = np.zeros(last - first, dtype=np.bool_)
-        members: list[npt.NDArray[np.float32] | None] = []
-        for each in track.chunks:
-            members.append(_dense(each, low, high))
-            for chunk in each:
-                a, b = max(chunk.start, first), min(chunk.stop, last)
-                if a < b:
-                    valid[a - first : b - first] |= chunk.valid[a - chunk.start : b - chunk.start]
+        members = [track.dense(number, low, high) for number in range(len(self._ids))]
         values = np.full((len(self._rows), last - first), np.nan, dtype=np.float32)
         for number, row in enumerate(self._rows):
             having = [
@@ -185,7 +140,7 @@ class Combiner:
                 traces = np.array([trace for trace, _ in having], dtype=np.float64)
                 shares = np.array([share for _, share in having])
                 values[number] = self._rule_applied(traces, shares, low)
-        return Chunk(instrument, first, values, valid)
+        return values
 
     def _rule_applied(self, traces: Floats, shares: Floats, start: int) -> Floats:
         if self._rule == "mean":
@@ -195,49 +150,3 @@ class Combiner:
         inner = slice(self._half, traces.shape[1] - self._half)
         highest = np.fmax.reduce(traces[:, inner])
         return np.asarray(semblance(traces, self._half, start) ** SEMBLANCE_ORDER * highest)
-
-    def _drop(self, track: _Track) -> None:
-        """Forget what nobody needs any more."""
-        if track.emitted is None:
-            return
-        needed = min(track.emitted - self._half, track.kept_from)
-        for each in track.chunks:
-            done = 0
-            while done < len(each) and each[done].stop <= needed:
-                done += 1
-            del each[:done]
-
-
-def _dense(chunks: Sequence[Chunk], low: int, high: int) -> npt.NDArray[np.float32] | None:
-    """One member's traces, shape (label, sample), NaN where it has none; None if nowhere."""
-    chunks = [chunk for chunk in chunks if chunk.start < high and chunk.stop > low]
-    if not chunks:
-        return None
-    first = chunks[0]
-    if len(chunks) == 1 and first.start <= low and first.stop >= high:
-        return first.values[:, low - first.start : high - first.start]
-    values = np.full((len(first.values), high - low), np.nan, dtype=np.float32)
-    for chunk in chunks:
-        a, b = max(chunk.start, low), min(chunk.stop, high)
-        if a < b:
-            values[:, a - low : b - low] = chunk.values[:, a - chunk.start : b - chunk.start]
-    return values
-
-
-def _covered(members: Sequence[Sequence[Chunk]], begin: int, stop: int) -> list[tuple[int, int]]:
-    """Stretches between two samples about which some member has said something."""
-    pieces = sorted(
-        (max(chunk.start, begin), min(chunk.stop, stop))
-        for chunks in members
-        for chunk in chunks
-        if chunk.start < stop and chunk.stop > begin
-    )
-    stretches: list[tuple[int, int]] = []
-    for first, last in pieces:
-        if first >= last:
-            continue
-        if stretches and first <= stretches[-1][1]:
-            stretches[-1] = (stretches[-1][0], max(stretches[-1][1], last))
-        else:
-            stretches.append((first, last))
-    return stretches

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -66,15 +66,23 @@ class Provenance:
     versions: str = ""
 
 
+class _Found(NamedTuple):
+    """A trigger, and the instrument of a site whose data describe it."""
+
+    label: str
+    trigger: Trigger
+    lead: Instrument
+
+
 @dataclass(slots=True)
 class _Track:
-    """Triggers of one instrument."""
+    """Triggers of one instrument, or site."""
 
     triggers: dict[str, TriggerTrack]
-    waiting: list[tuple[str, Trigger]]  # picks whose waveform is not complete
-    held: list[tuple[str, Trigger]]  # complete ones, which wait for others to be described with
+    waiting: list[_Found]  # picks whose waveform is not complete
+    held: list[_Found]  # complete ones, which wait for others to be described with
     picked: list[tuple[int, str]]  # (peak, id) of picks that a detection may claim
-    detected: list[Trigger]  # detections that later picks may belong to
+    detected: list[_Found]  # detections that later picks may belong to
     final: int
 
 
@@ -96,8 +104,11 @@ class FeatureExtractor:
     provenance
         Put on every result.
     agreeing
-        Of a combination of models: which of them agree on a pick, from the instrument, the label,
-        and the first and last sample of its trigger. None for a single model.
+        Of what is merged: which members agree on a pick, from the instrument, the label, and the
+        first and last sample of its trigger. None for a single model.
+    lead
+        Of a site: the instrument whose data describe a pick or detection, from the name of the
+        site, the label, and a sample. None where each instrument is alone.
     after
         Seconds after a pick whose data are looked at, 1 to 2: with a short horizon, a pick is not
         to wait longer for its description than for its probability.
@@ -118,6 +129,7 @@ class FeatureExtractor:
         response: Response | None = None,
         provenance: Provenance | None = None,
         agreeing: Callable[[Instrument, str, int, int], tuple[str, ...]] | None = None,
+        lead: Callable[[Instrument, str, int], Instrument] | None = None,
         after: float = COVERAGE,
         together: int = 1,
         summary: Summary | None = None,
@@ -132,6 +144,7 @@ class FeatureExtractor:
         self._response = response
         self._provenance = provenance or Provenance()
         self._agreeing = agreeing
+        self._lead = lead
         self._summary = summary or Summary()
         self._rate = spec.rate
         self._context = self._samples(FIT_HALF)
@@ -179,7 +192,7 @@ class FeatureExtractor:
         track = self._tracks.get(instrument)
         if track is None:
             return -FOREVER
-        onsets = [trigger.onset for _, trigger in (*track.held, *track.waiting)]
+        onsets = [found.trigger.onset for found in (*track.held, *track.waiting)]
         scans = [
             triggers.scan for label, triggers in track.triggers.items() if label in PICK_LABELS
         ]
@@ -191,7 +204,7 @@ class FeatureExtractor:
         track = self._tracks[instrument]
         if "Detection" not in track.triggers:
             return FOREVER
-        onsets = [trigger.onset for trigger in track.detected]
+        onsets = [found.trigger.onset for found in track.detected]
         return min([*onsets, track.triggers["Detection"].scan, track.final]) - self._samples(LINK)
 
     def snapshot(self) -> list[dict[str, Any]]:
@@ -200,10 +213,8 @@ class FeatureExtractor:
             {
                 "instrument": list(instrument),
                 "triggers": {label: t.snapshot() for label, t in track.triggers.items()},
-                "waiting": [[label, _pack(trigger)] for label, trigger in track.waiting],
-                "held": [[label, _pack(trigger)] for label, trigger in track.held],
                 "picked": [list(item) for item in track.picked],
-                "detected": [_pack(trigger) for trigger in track.detected],
+                **{name: list(map(_pack, getattr(track, name))) for name in _FOUND},
                 "final": track.final,
             }
             for instrument, track in self._tracks.items()
@@ -217,11 +228,10 @@ class FeatureExtractor:
             track = self._tracks[Instrument(*item["instrument"])] = self._new_track()
             for label, saved in item["triggers"].items():
                 track.triggers[label].restore(saved)
-            track.waiting = [(label, Trigger(**saved)) for label, saved in item["waiting"]]
-            track.held = [(label, Trigger(**saved)) for label, saved in item["held"]]
+            for name in _FOUND:
+                setattr(track, name, list(map(_unpack, item[name])))
             self._held += len(track.held)
             track.picked = [(peak, pick_id) for peak, pick_id in item["picked"]]
-            track.detected = [Trigger(**saved) for saved in item["detected"]]
             track.final = item["final"]
 
     # -- triggers -----------------------------------------------------------------------------
@@ -241,56 +251,58 @@ class FeatureExtractor:
         for trigger in triggers:
             if trigger.cut:
                 self._summary.note(f"{label} trigger cut", 1, instrument)
-            if label == "Detection":
-                track.detected.append(trigger)
-            else:
-                track.waiting.append((label, trigger))
+            detection = label == "Detection"
+            lead = instrument
+            if self._lead is not None:
+                lead = self._lead(instrument, label, trigger.onset if detection else trigger.peak)
+            (track.detected if detection else track.waiting).append(_Found(label, trigger, lead))
 
     # -- picks --------------------------------------------------------------------------------
 
     def _complete(self, instruments: list[Instrument], final: bool) -> list[Pick]:
         """Picks whose waveform is complete, if there are enough or one has waited long."""
         overdue = final
+        ahead = self._after + self._samples(LOOK_AHEAD)
         for instrument in instruments:
             track = self._tracks[instrument]
-            if not track.waiting and not track.held:
-                continue
-            front = self._waveforms.front(instrument) - self._after - self._samples(LOOK_AHEAD)
             rest = []
-            for label, trigger in track.waiting:
-                if final or trigger.peak < front:
-                    track.held.append((label, trigger))
+            for found in track.waiting:
+                peak = found.trigger.peak
+                if final or peak < self._waveforms.front(found.lead) - ahead:
+                    track.held.append(found)
                     self._held += 1
                     if "Detection" in self._thresholds:
-                        track.picked.append((trigger.peak, self._id(instrument, label, trigger)))
+                        track.picked.append((peak, self._id(found)))
                 else:
-                    rest.append((label, trigger))
+                    rest.append(found)
             track.waiting = rest
-            oldest = min((trigger.peak for _, trigger in track.held), default=front)
-            overdue = overdue or front - oldest > self._samples(PATIENCE)
+            overdue = overdue or any(
+                self._waveforms.front(found.lead) - ahead - found.trigger.peak
+                > self._samples(PATIENCE)
+                for found in track.held
+            )
         if self._held and (overdue or self._held >= self._together):
             return self._describe()
         return []
 
     def _describe(self) -> list[Pick]:
         """All complete picks, fitted at once."""
-        ready: list[tuple[Instrument, str, Trigger]] = []
-        for instrument, track in self._tracks.items():
-            ready += [(instrument, label, trigger) for label, trigger in track.held]
+        ready: list[_Found] = []
+        for track in self._tracks.values():
+            ready += track.held
             track.held = []
         self._held = 0
         times = np.arange(-self._context, self._context + 1) / self._spec.sampling_rate
-        fit = fit_normals(times, np.array([t.around for _, _, t in ready], dtype=np.float64))
-        picks = [self._pick(*item, fit, row) for row, item in enumerate(ready)]
+        fit = fit_normals(times, np.array([f.trigger.around for f in ready], dtype=np.float64))
+        picks = [self._pick(found, fit, row) for row, found in enumerate(ready)]
         self._summary.picks += len(picks)
         return picks
 
-    def _id(self, instrument: Instrument, phase: str, trigger: Trigger) -> str:
-        return f"{instrument}/{phase}/{self._spec.id}/{trigger.peak}"
+    def _id(self, found: _Found) -> str:
+        return f"{found.lead}/{found.label}/{self._spec.id}/{found.trigger.peak}"
 
-    def _pick(
-        self, instrument: Instrument, phase: str, trigger: Trigger, fit: NormalFit, row: int
-    ) -> Pick:
+    def _pick(self, found: _Found, fit: NormalFit, row: int) -> Pick:
+        phase, trigger, instrument = found
         rate = self._spec.sampling_rate
         mu, width = float(fit.mu[row]), float(fit.width[row])
         wide = width * rate >= NARROWEST
@@ -341,7 +353,7 @@ class FeatureExtractor:
             detection_id=None,
             config_hash=self._provenance.config_hash,
             run_id=self._provenance.run_id,
-            id=self._id(instrument, phase, trigger),
+            id=self._id(found),
             polarity_confidence=round(confidence, 3),
             weights_sha256=self._spec.weights_sha256,
             versions=self._provenance.versions,
@@ -413,32 +425,30 @@ class FeatureExtractor:
             track.picked = [item for item in track.picked if item[0] >= oldest]
             return []
         link = self._samples(LINK)
-        still_open = [trigger.onset for _, trigger in track.waiting]
+        still_open = [found.trigger.onset for found in track.waiting]
         still_open += [t.scan for label, t in track.triggers.items() if label in PICK_LABELS]
         still_open.append(track.triggers["Detection"].scan - link)  # the next may be nearer
         first_open = min(still_open)
         results = []
-        while track.detected and (final or track.detected[0].end + link < first_open):
-            trigger = track.detected[0]
+        while track.detected and (final or track.detected[0].trigger.end + link < first_open):
+            found, *others = track.detected
+            onset = found.trigger.onset
             claimed = [
                 (peak, pick_id)
                 for peak, pick_id in track.picked
-                if _claims(trigger, track.detected[1:], peak, link)
+                if _claims(found.trigger, [other.trigger for other in others], peak, link)
             ]
             taken = set(claimed)
             track.picked = [
-                item
-                for item in track.picked
-                if item not in taken and item[0] >= trigger.onset - link
+                item for item in track.picked if item not in taken and item[0] >= onset - link
             ]
-            results.append(self._detection(instrument, trigger, [i for _, i in sorted(claimed)]))
-            del track.detected[0]
+            results.append(self._detection(found, [pick_id for _, pick_id in sorted(claimed)]))
+            track.detected = others
         self._summary.detections += len(results)
         return results
 
-    def _detection(
-        self, instrument: Instrument, trigger: Trigger, pick_ids: list[str]
-    ) -> Detection:
+    def _detection(self, found: _Found, pick_ids: list[str]) -> Detection:
+        label, trigger, instrument = found
         return Detection(
             network=instrument.network,
             station=instrument.station,
@@ -453,7 +463,7 @@ class FeatureExtractor:
             weights=self._spec.weights,
             config_hash=self._provenance.config_hash,
             run_id=self._provenance.run_id,
-            id=f"{instrument}/Detection/{self._spec.id}/{trigger.onset}",
+            id=f"{instrument}/{label}/{self._spec.id}/{trigger.onset}",
             weights_sha256=self._spec.weights_sha256,
             versions=self._provenance.versions,
         )
@@ -480,5 +490,15 @@ def _claims(trigger: Trigger, others: list[Trigger], peak: int, link: int) -> bo
     )
 
 
-def _pack(trigger: Trigger) -> dict[str, Any]:
-    return {name: getattr(trigger, name) for name in ("onset", "end", "peak", "around", "cut")}
+_FOUND = ("waiting", "held", "detected")
+
+
+def _pack(found: _Found) -> list[Any]:
+    names = ("onset", "end", "peak", "around", "cut")
+    values = {name: getattr(found.trigger, name) for name in names}
+    return [found.label, values, list(found.lead)]
+
+
+def _unpack(state: list[Any]) -> _Found:
+    label, values, lead = state
+    return _Found(label, Trigger(**values), Instrument(*lead))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,11 +14,12 @@ from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.combining import Combiner
 from ml_prediction.core.feature_extraction import FeatureExtractor, Provenance
-from ml_prediction.core.grid import samples_in, time_of
+from ml_prediction.core.grid import index_from, samples_in, time_of
 from ml_prediction.core.postprocessing import Chunk, Stacker
 from ml_prediction.core.prediction import Predictor
 from ml_prediction.core.preprocessing import Preprocessor
-from ml_prediction.core.response import Response, channel_dips
+from ml_prediction.core.response import Response, channel_dips, inventory_channels
+from ml_prediction.core.sites import Site, SiteMerger
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.traces import Fragment, data_runs
 from ml_prediction.errors import ConfigurationError
@@ -40,6 +41,8 @@ class Finder:
         The model, or the ensemble as one.
     combiner
         Merges the members' traces; None where there is one model.
+    sites
+        Merges the traces of instruments; None where each picks for itself.
     extractor
         Stage 4.
     family
@@ -48,47 +51,92 @@ class Finder:
 
     spec: ModelSpec
     combiner: Combiner | None
+    sites: SiteMerger | None
     extractor: FeatureExtractor
     family: Family
 
-    def forget(self, instrument: Instrument) -> None:
-        """Forget an instrument."""
-        self.extractor.forget(instrument)
+    def add(self, member: int, chunks: list[Chunk]) -> list[Chunk]:
+        """Take final traces of one model; those that picks are found in that are final by them."""
         if self.combiner is not None:
-            self.combiner.forget(instrument)
+            chunks = self.combiner.add(member, chunks)
+        return chunks if self.sites is None else self.sites.add(chunks)
+
+    def pass_over(self, instrument: Instrument, time_ns: int) -> list[Chunk]:
+        """Don't let a site wait for an instrument of which nothing is there before a time."""
+        if self.sites is None or self.family.preprocessor.knows(instrument):
+            return []
+        index = index_from(time_ns, self.spec.rate) - 1  # a sample may be up to 0.75 off its index
+        return self.sites.pass_over(instrument, index)
+
+    def finish(self, instrument: Instrument) -> list[Chunk]:
+        """What is left of an instrument, of which the models' own ends are in already."""
+        chunks = [] if self.combiner is None else self.combiner.flush(instrument)
+        if self.sites is None:
+            return chunks
+        return self.sites.add(chunks) + self.sites.pass_over(instrument)
+
+    def flush(self) -> list[Chunk]:
+        """What is left of all."""
+        chunks = [] if self.combiner is None else self.combiner.flush()
+        return chunks if self.sites is None else self.sites.add(chunks) + self.sites.flush()
+
+    def reset(self) -> None:
+        """Forget all traces."""
+        for merger in (self.combiner, self.sites):
+            if merger is not None:
+                merger.reset()
+
+    def members(self, instrument: Instrument) -> Site:
+        """Instruments of which the traces are merged under one's name: itself, or a site's."""
+        return (instrument,) if self.sites is None else self.sites.members(instrument)
+
+    def forget(self, instrument: Instrument) -> None:
+        """Forget an instrument, and what is under way at its site."""
+        self.extractor.forget(self.members(instrument)[0])
+        for merger in (self.combiner, self.sites):
+            if merger is not None:
+                merger.forget(instrument)
 
     def release(self, instrument: Instrument) -> None:
         """Let go what no finder needs any more, after this one went on."""
         needed = self.extractor.needed_from(instrument)
+        if self.sites is not None:
+            self.sites.release(instrument, needed)
+        members = self.members(instrument)
         if self.combiner is not None:
-            self.combiner.release(instrument, needed)
+            for member in members:
+                self.combiner.release(member, needed)
         for other in self.family.finders:
             if other is not self:
                 needed = min(needed, other.extractor.needed_from(instrument))
-        self.family.preprocessor.release(instrument, needed)
+        for member in filter(self.family.preprocessor.knows, members):
+            self.family.preprocessor.release(member, needed)
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values and arrays."""
-        merged = None if self.combiner is None else self.combiner.snapshot()
-        return {"extractor": self.extractor.snapshot(), "combiner": merged}
+        return {
+            "extractor": self.extractor.snapshot(),
+            "combiner": None if self.combiner is None else self.combiner.snapshot(),
+            "sites": None if self.sites is None else self.sites.snapshot(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot's state."""
         self.extractor.restore(state["extractor"])
         if self.combiner is not None:
             self.combiner.restore(state["combiner"])
+        if self.sites is not None:
+            self.sites.restore(state["sites"])
 
     def fragments(self, chunk: Chunk) -> list[Fragment]:
         """A chunk of probabilities, cut at gaps and where the sub-sample offset changes."""
-        spec, instrument = self.spec, chunk.instrument
+        spec, preprocessor = self.spec, self.family.preprocessor
         result = []
-        for start, stop in data_runs(chunk):
-            changes = self.family.preprocessor.offset_changes(instrument, start, stop)
-            edges = [start, *changes, stop]
+        for instrument, start, stop in self._recorded(chunk):
+            edges = [start, *preprocessor.offset_changes(instrument, start, stop), stop]
             for first, last in pairwise(edges):
-                offset = self.family.preprocessor.offset_ns(instrument, first)
+                start_ns = time_of(first, spec.rate) + preprocessor.offset_ns(instrument, first)
                 values = chunk.values[:, first - chunk.start : last - chunk.start]
-                start_ns = time_of(first, spec.rate) + offset
                 result.append(
                     Fragment(
                         instrument,
@@ -101,6 +149,17 @@ class Finder:
                     )
                 )
         return result
+
+    def _recorded(self, chunk: Chunk) -> list[tuple[Instrument, int, int]]:
+        """Stretches with data, and whose name they have."""
+        stretches = data_runs(chunk)
+        if self.sites is None:
+            return [(chunk.instrument, *stretch) for stretch in stretches]
+        return [
+            part
+            for stretch in stretches
+            for part in self.sites.recorded(chunk.instrument, *stretch)
+        ]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -142,6 +201,7 @@ def families(
     models: Sequence[Model | Ensemble],
     config: PipelineConfig,
     expected: Sequence[NSLC],
+    sites: Sequence[Site],
     inventory: Inventory | None,
     run_id: str,
     overlap: bool,
@@ -156,11 +216,11 @@ def families(
     """
     remove = inventory is not None and config.response == "remove"
     response = Response(inventory) if remove else None
-    leads = {_windows_of(_members(item)[0].spec, config) for item in models}
+    leads = {_windows_of(item.members[0].spec, config) for item in models}
     found: dict[Hashable, Family] = {}
     for item in models:
         finder: Finder | None = None
-        for number, model in enumerate(_members(item)):
+        for number, model in enumerate(item.members):
             spec = model.spec
             stride, blinding = _placing(spec, config)
             check_windows(spec, stride, blinding, config.horizon)
@@ -185,7 +245,7 @@ def families(
                 )
                 found[key] = Family(preprocessor, summary)
             if finder is None:
-                finder = _finder(item, config, found[key], response, run_id, overlap)
+                finder = _finder(item, config, sites, found[key], response, run_id, overlap)
             stacker = Stacker(
                 spec,
                 stride=stride,
@@ -196,10 +256,6 @@ def families(
             )
             found[key].members.append(Member(model, predictor, stacker, number, finder))
     return list(found.values())
-
-
-def _members(item: Model | Ensemble) -> Sequence[Model]:
-    return item.members if isinstance(item, Ensemble) else (item,)
 
 
 def _windows_of(spec: ModelSpec, config: PipelineConfig) -> Hashable:
@@ -221,6 +277,7 @@ def _horizon(config: PipelineConfig, spec: ModelSpec) -> int | None:
 def _finder(
     item: Model | Ensemble,
     config: PipelineConfig,
+    sites: Sequence[Site],
     family: Family,
     response: Response | None,
     run_id: str,
@@ -228,15 +285,30 @@ def _finder(
 ) -> Finder:
     """Stage 4 of a model or an ensemble."""
     spec = item.spec
+    thresholds = {**spec.thresholds, **config.thresholds}
     combiner = Combiner(item, config.thresholds) if isinstance(item, Ensemble) else None
+    agreeing = None if combiner is None else combiner.agreeing
+    merger: SiteMerger | None = None
+    if config.site is not None:
+        merger = SiteMerger(
+            spec,
+            config.site,
+            sites,
+            hold=max(model.spec.in_samples for model in item.members),
+            thresholds=thresholds,
+            counts=family.preprocessor,
+            agreeing=agreeing,
+            summary=family.summary,
+        )
+        agreeing = merger.agreeing
     versions = {"ml_prediction": __version__, **spec.versions}
     after = math.inf
-    for model in _members(item):
+    for model in item.members:
         stride, blinding = _placing(model.spec, config)
         after = min(after, config.horizon - (stride + blinding[1]) / spec.sampling_rate)
     extractor = FeatureExtractor(
         spec,
-        thresholds={**spec.thresholds, **config.thresholds},
+        thresholds=thresholds,
         quality=config.quality,
         waveforms=family.preprocessor,
         response=response,
@@ -245,12 +317,13 @@ def _finder(
             run_id,
             "; ".join(f"{name} {version}" for name, version in versions.items()),
         ),
-        agreeing=None if combiner is None else combiner.agreeing,
+        agreeing=agreeing,
+        lead=None if merger is None else merger.lead,
         after=after,
         together=TOGETHER if overlap else 1,
         summary=family.summary,
     )
-    finder = Finder(spec, combiner, extractor, family)
+    finder = Finder(spec, combiner, merger, extractor, family)
     family.finders.append(finder)
     return finder
 
@@ -275,3 +348,29 @@ def check_windows(spec: ModelSpec, stride: int, blinding: tuple[int, int], horiz
             f"Horizon {horizon:g} s is too short for stride {stride} and blinding {blinding[1]} "
             f"of {spec.name}: the smallest is {least:g} s."
         )
+
+
+def checked_models(model: Model | Ensemble | Sequence[Model | Ensemble]) -> list[Model | Ensemble]:
+    """The models as a list.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or something else among them.
+    """
+    models = list(model) if isinstance(model, Sequence) else [model]
+    strangers = [item for item in models if not isinstance(item, Model | Ensemble)]
+    if strangers or not models:
+        what = f"not {type(strangers[0]).__name__}" if strangers else "but there is none"
+        raise ConfigurationError(
+            f"The model must come from ml_prediction.load_model(), {what}; a SeisBench model "
+            "that you have is wrapped by ml_prediction.models.from_seisbench()."
+        )
+    return models
+
+
+def expected_channels(declared: Iterable[NSLC], inventory: Inventory | None) -> list[NSLC]:
+    """Declared channels, and the inventory's for instruments that nobody declared."""
+    channels = list(declared)
+    named = {nslc.instrument for nslc in channels}
+    return channels + [c for c in inventory_channels(inventory) if c.instrument not in named]

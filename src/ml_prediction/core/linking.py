@@ -23,9 +23,7 @@ class DetectionLinker:
 
     def add(self, result: Result) -> tuple[list[Pick], list[Detection]]:
         """Take a result; the picks that are settled now, in order of time, and its detections."""
-        for detection in result.detections:
-            for pick_id in detection.pick_ids:
-                self._links[pick_id] = detection.id
+        self._links.update(result.links)
         self._limits.update(result.linked_until)
         ready: list[Pick] = []
         held: list[Pick] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -11,28 +12,37 @@ from typing import TYPE_CHECKING, Any
 from obspy import Inventory, Stream, Trace, UTCDateTime
 
 from ml_prediction.config import PipelineConfig
+from ml_prediction.core.channel import FOREVER
 from ml_prediction.core.grid import time_of
-from ml_prediction.core.lane import Family, Finder, Member, families
+from ml_prediction.core.intake import EARLIEST_NS, LATEST_NS
+from ml_prediction.core.lane import (
+    Family,
+    Finder,
+    Member,
+    checked_models,
+    expected_channels,
+    families,
+)
 from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.prediction import Output
-from ml_prediction.core.response import inventory_channels
 from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
+from ml_prediction.core.sites import Site, sites_of
 from ml_prediction.core.state import from_bytes, to_bytes
 from ml_prediction.core.stopwatch import Stopwatch
-from ml_prediction.core.summary import Summary
+from ml_prediction.core.summary import OF_INPUT, Summary
 from ml_prediction.core.traces import Fragment, to_stream
 from ml_prediction.core.windows import Skipped, Window
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models.engine import Model
 from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.util.codes import NSLC, Instrument
-from ml_prediction.util.times import to_ns
+from ml_prediction.util.times import seconds_to_ns, to_ns
 
 if TYPE_CHECKING:
     import pandas
 
-SNAPSHOT_VERSION = 5
+SNAPSHOT_VERSION = 6
 _STATE = ("preprocessors", "members", "finders")
 
 
@@ -44,6 +54,8 @@ class Result:
     ----------
     picks, detections
         In order of time.
+    links
+        Detections by the ids of the picks that belong to them, as far as they are known now.
     fragments
         Probabilities; :attr:`probabilities` has them as a Stream.
     late
@@ -61,6 +73,7 @@ class Result:
     late: list[Packet]
     linked_until: dict[tuple[str, str], int]
     summary: Summary
+    links: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -106,7 +119,9 @@ class Pipeline:
     config
         Settings; None for the defaults.
     expected
-        Channels that are known to come, so that nobody waits for others.
+        Channels that are known to come, so that nobody waits for others. Of these are sites made,
+        where ``site`` is set: each then waits for all its instruments, until :meth:`advance` or
+        :meth:`finish` tell that one is silent.
     inventory
         Station metadata: orientations, and responses where these are to be removed. Its
         channels count as expected.
@@ -121,10 +136,22 @@ class Pipeline:
         For live: :meth:`push` only prepares windows, and :meth:`work` has the model work on them.
         At most so many windows of each model wait; beyond that the oldest are dropped, counted as
         ``windows: overload``. None: `push` does everything.
+    emit
+        Start and end: only picks with their peak, and detections with their onset, from the start
+        on and before the end come out. What is pushed besides is context, see
+        :func:`ml_prediction.core.context.context_of`: a day picked so is what it is in one
+        stream. Probabilities and the summary's counts have the context, too.
+    places
+        Whether to count windows, and what is skipped, for each instrument, too: `places`.
     clock
         Monotonic seconds, only for the summary's account of where time went.
     **options
         Settings by name, over those of ``config``.
+
+    Attributes
+    ----------
+    sites
+        Instruments that pick together; none where ``site`` is not set.
 
     Raises
     ------
@@ -149,12 +176,14 @@ class Pipeline:
         probabilities: bool = True,
         overlap: bool = False,
         queue: int | None = None,
+        emit: tuple[UTCDateTime, UTCDateTime] | None = None,
+        places: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         **options: Any,
     ) -> None:
         base = {} if config is None else config.model_dump(exclude_unset=True)
         self.config = PipelineConfig.make(**{**base, **options})
-        models = _checked(model)
+        models = checked_models(model)
         if self.config.response == "remove" and inventory is None:
             raise ConfigurationError(
                 "Response removal needs station metadata: give an inventory (StationXML)."
@@ -166,19 +195,41 @@ class Pipeline:
                     f"Threshold for {label!r}, but the model picks only {', '.join(sorted(known))}."
                 )
         self._probabilities = probabilities
-        channels = _expected(expected, inventory)
-        self._families = families(models, self.config, channels, inventory, run_id, overlap, queue)
+        self._emit = None if emit is None else (to_ns(emit[0]), to_ns(emit[1]))
+        channels = expected_channels(expected, inventory)
+        self.sites: list[Site] = [] if self.config.site is None else sites_of(channels)
+        self._families = families(
+            models, self.config, channels, self.sites, inventory, run_id, overlap, queue
+        )
+        for family in self._families if places else ():
+            family.summary.places = {}
         self._watch = Stopwatch(self._families[0].summary.seconds, clock)
         self._declared = sorted(map(str, channels))
         self._queued = queue is not None
         self._ended: set[Instrument] = set()  # those whose time goes on without data
+        self._unheard: set[Instrument] = set()  # of sites, those that nothing is known of
+        self._listen()
 
     @property
     def summary(self) -> Summary:
         """Totals so far, over all models. A restored pipeline counts from its restart on."""
-        total = self._families[0].summary.copy()
-        for family in self._families[1:]:
-            total.add(family.summary, same_packets=True)
+        total = Summary()
+        for number, family in enumerate(self._families):
+            own = family.summary.copy()
+            own.windows *= len(family.members)  # made once, seen by each
+            total.add(own, same_packets=number > 0)
+        return total
+
+    @property
+    def places(self) -> dict[Instrument, Counter[str]]:
+        """Windows that models saw, and what was skipped, by instrument; see the parameter."""
+        total: dict[Instrument, Counter[str]] = {}
+        for number, family in enumerate(self._families):
+            for instrument, counts in (family.summary.places or {}).items():
+                own = total.setdefault(instrument, Counter())
+                for key, count in counts.items():
+                    if number == 0 or not key.startswith(OF_INPUT):
+                        own[key] += count * (len(family.members) if key == "windows" else 1)
         return total
 
     @property
@@ -212,6 +263,8 @@ class Pipeline:
             if number == 0:
                 harvest.late = late
             self._run(family, windows, harvest)
+        if self._unheard:
+            self._hear(packets, harvest)
         return self._result(harvest)
 
     @property
@@ -238,11 +291,12 @@ class Pipeline:
     def advance(self, instrument: Instrument, time: UTCDateTime) -> Result:
         """Say that an instrument's time is at least so late, though it sends nothing.
 
-        Windows that waited for its data close; with a queue they wait there. What comes later for
-        that time is late.
+        Windows that waited for its data close; with a queue they wait there. Its site does not
+        wait for it, even if nothing of it has ever come. What comes later for that time is late.
         """
         harvest = _Harvest()
         time_ns = to_ns(UTCDateTime(time))
+        self._pass_over(instrument, time_ns, harvest)
         for family in self._families:
             self._ended.discard(instrument)
             if not self._queued:
@@ -256,12 +310,29 @@ class Pipeline:
             self._ended.discard(instrument)
         return self._result(harvest)
 
+    def finish(self, instrument: Instrument) -> Result:
+        """Say that an instrument's data end: what is left of it comes out, as by :meth:`flush`.
+
+        Its site goes on without it. What comes of it later is late.
+        """
+        harvest = _Harvest()
+        for family in self._families:
+            self._drain(family, harvest)
+            self._run(family, family.preprocessor.advance(instrument, FOREVER), harvest)
+            self._drain(family, harvest)
+        for member in self._members:
+            self._extract(member, member.stacker.flush(instrument), harvest)
+        for finder in self._finders:
+            self._find(finder, finder.finish(instrument), harvest)
+        return self._result(harvest)
+
     def forget(self, instrument: Instrument) -> None:
         """Drop all that is known of an instrument, as if it had never sent anything.
 
         For one that has been silent for over an hour: nothing of it is left to come out then.
         """
         self._ended.discard(instrument)
+        self._listen()
         for family in self._families:
             family.preprocessor.forget(instrument)
         for member in self._members:
@@ -286,6 +357,7 @@ class Pipeline:
             self._finish(finder, harvest)
         for family in self._families:
             family.preprocessor.reset()
+        self._listen()
         harvest.linked.clear()
         return self._result(harvest)
 
@@ -333,6 +405,7 @@ class Pipeline:
                 "without it."
             )
         self._ended = {Instrument(*codes) for codes in state["ended"]}
+        self._listen()
         for family, saved in zip(self._families, state["preprocessors"], strict=True):
             family.preprocessor.restore(saved)
         for member, saved in zip(self._members, state["members"], strict=True):
@@ -383,11 +456,28 @@ class Pipeline:
 
     def _extract(self, member: Member, chunks: list[Chunk], harvest: _Harvest) -> None:
         """Traces of one model to where picks are found in them, if need be with the others'."""
-        finder = member.finder
-        if finder.combiner is not None:
-            with self._watch.stage("postprocessing"):
-                chunks = finder.combiner.add(member.number, chunks)
-        self._find(finder, chunks, harvest)
+        with self._watch.stage("postprocessing"):
+            chunks = member.finder.add(member.number, chunks)
+        self._find(member.finder, chunks, harvest)
+
+    def _pass_over(self, instrument: Instrument, time_ns: int, harvest: _Harvest) -> None:
+        """Let sites not wait for what would be late, of an instrument of which nothing has come."""
+        if instrument in self._unheard:
+            before_ns = time_ns - seconds_to_ns(self.config.lateness)
+            for finder in self._finders:
+                self._find(finder, finder.pass_over(instrument, before_ns), harvest)
+
+    def _hear(self, packets: Sequence[Packet], harvest: _Harvest) -> None:
+        """See of whom something can be used; others' packets, e.g. of 5 Hz, tell the time alone."""
+        for packet in packets:
+            instrument = packet.nslc.instrument
+            if instrument in self._unheard and EARLIEST_NS <= packet.start_ns <= LATEST_NS:
+                self._pass_over(instrument, packet.start_ns, harvest)
+                if all(family.preprocessor.knows(instrument) for family in self._families):
+                    self._unheard.discard(instrument)
+
+    def _listen(self) -> None:
+        self._unheard = {instrument for site in self.sites for instrument in site}
 
     def _find(self, finder: Finder, chunks: list[Chunk], harvest: _Harvest) -> None:
         if not chunks:
@@ -400,63 +490,38 @@ class Pipeline:
             picks, detections = finder.extractor.add(chunks)
             for instrument in {chunk.instrument for chunk in chunks}:
                 finder.release(instrument)
-                key = (str(instrument), finder.spec.id)
                 linked = finder.extractor.linked_until(instrument)
-                harvest.linked[key] = time_of(linked, finder.spec.rate)
+                for member in finder.members(instrument):
+                    key = (str(member), finder.spec.id)
+                    harvest.linked[key] = time_of(linked, finder.spec.rate)
         harvest.picks += picks
         harvest.detections += detections
 
     def _finish(self, finder: Finder, harvest: _Harvest) -> None:
         """What is left where nothing follows."""
-        if finder.combiner is not None:
-            self._find(finder, finder.combiner.flush(), harvest)
+        self._find(finder, finder.flush(), harvest)
         with self._watch.stage("feature extraction"):
             picks, detections = finder.extractor.flush()
-        if finder.combiner is not None:
-            finder.combiner.reset()
+        finder.reset()
         harvest.picks += picks
         harvest.detections += detections
 
     def _result(self, harvest: _Harvest) -> Result:
-        harvest.picks.sort(key=pick_order)
-        harvest.detections.sort(key=detection_order)
         return Result(
-            harvest.picks,
-            harvest.detections,
+            sorted((p for p in harvest.picks if self._emits(p.peak_time)), key=pick_order),
+            sorted((d for d in harvest.detections if self._emits(d.onset)), key=detection_order),
             harvest.fragments,
             harvest.late,
             harvest.linked,
             self.summary,
+            {pick: detection.id for detection in harvest.detections for pick in detection.pick_ids},
         )
+
+    def _emits(self, time: UTCDateTime) -> bool:
+        return self._emit is None or self._emit[0] <= to_ns(time) < self._emit[1]
 
     def _identity(self) -> list[str]:
         """What a snapshot depends on: settings, channels, and models but for their versions."""
         specs = [replace(each.model.spec, versions={}, origin="") for each in self._members]
         text = repr((specs, self._declared))
         return [self.config.hash, hashlib.sha256(text.encode()).hexdigest()]
-
-
-def _checked(model: Model | Ensemble | Sequence[Model | Ensemble]) -> list[Model | Ensemble]:
-    """The models as a list.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is none, or something else among them.
-    """
-    models = list(model) if isinstance(model, Sequence) else [model]
-    strangers = [item for item in models if not isinstance(item, Model | Ensemble)]
-    if strangers or not models:
-        what = f"not {type(strangers[0]).__name__}" if strangers else "but there is none"
-        raise ConfigurationError(
-            f"The model must come from ml_prediction.load_model(), {what}; a SeisBench model "
-            "that you have is wrapped by ml_prediction.models.from_seisbench()."
-        )
-    return models
-
-
-def _expected(declared: Iterable[NSLC], inventory: Inventory | None) -> list[NSLC]:
-    """Declared channels, and the inventory's for instruments that nobody declared."""
-    channels = list(declared)
-    named = {nslc.instrument for nslc in channels}
-    return channels + [c for c in inventory_channels(inventory) if c.instrument not in named]

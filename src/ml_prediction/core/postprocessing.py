@@ -140,12 +140,13 @@ class Stacker:
         track = self._tracks.get(instrument)
         return None if track is None else track.emitted
 
-    def flush(self) -> list[Chunk]:
-        """Everything that is left; the ends of the data get no guard."""
+    def flush(self, instrument: Instrument | None = None) -> list[Chunk]:
+        """Everything that is left, of one instrument or of all; data's ends get no guard."""
         chunks = []
-        for instrument, track in self._tracks.items():
-            chunks += self._emit(instrument, track, track.votes.stop, track.last_valid)
-        self._tracks.clear()
+        for each in list(self._tracks) if instrument is None else [instrument]:
+            track = self._tracks.pop(each, None)
+            if track is not None:
+                chunks += self._emit(each, track, track.votes.stop, track.last_valid)
         return chunks
 
     def forget(self, instrument: Instrument) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ml_prediction.core import filters
 from ml_prediction.core.assembly import OneComponent
 from ml_prediction.core.channel import FOREVER, PHASE_SLACK, Channel
@@ -14,7 +16,7 @@ from ml_prediction.core.channel_roles import ChannelRoles
 from ml_prediction.core.components import Orientation
 from ml_prediction.core.feed import Feed
 from ml_prediction.core.grid import index_from, time_of
-from ml_prediction.core.history import Recording
+from ml_prediction.core.history import Flags, Recording
 from ml_prediction.core.intake import Refusal, check, left_out, plain, usable_pieces
 from ml_prediction.core.lateness import Accepted, split_late
 from ml_prediction.core.packets import Packet
@@ -224,6 +226,13 @@ class Preprocessor:
             for index in channel.offset_changes(start, stop)
         }
         return sorted(changes)
+
+    def loud(self, instrument: Instrument, start: int, stop: int, counts: float) -> Flags:
+        """Samples at which some channel reaches so many counts, shape (stop - start,)."""
+        found = np.zeros(stop - start, dtype=np.bool_)
+        for channel in self._stations[instrument].channels.values():
+            found |= np.abs(channel.read_unfiltered(start, stop)[0]) >= counts
+        return found
 
     def release(self, instrument: Instrument, index: int) -> None:
         """Say that nobody will ask for samples before ``index`` any more."""

@@ -56,7 +56,7 @@ class Pick:
     coverage
         Share of valid samples within 2 s of the pick.
     members
-        Ids of the models that agreed.
+        Ids of the models that agreed; at a site with the instrument: ``PhaseNet:original@HH``.
     detection_id
         Detection that the pick belongs to; None where there is none or it is not over yet.
     weights_sha256, versions

@@ -81,4 +81,5 @@ def pick(
         [packet for part in parts for packet in part.late],
         {},
         pipeline.summary,
+        {pick: detection for part in parts for pick, detection in part.links.items()},
     )

@@ -6,10 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ml_prediction.util.codes import NSLC, Instrument
+
 OF_PACKETS: Final = frozenset(
     {"slip", "short gap", "orientation assumed", "waits for undeclared components"}
 )
 """Notes on packets and their channels; the others are on what a model made of them."""
+
+OF_INPUT: Final = ("samples: ", "packets: ")
+"""What is skipped before a model sees anything begins so."""
 
 
 @dataclass(slots=True)
@@ -19,7 +24,7 @@ class Summary:
     Attributes
     ----------
     packets, samples, windows
-        What came in, and the windows that the model saw.
+        What came in, and the windows that models saw: one that two see counts twice.
     skipped
         What did not end in a result, by ``kind: reason``, e.g. ``samples: late``.
     notes
@@ -28,6 +33,9 @@ class Summary:
         For each reason, a channel or instrument that it happened to: the first by name.
     seconds
         Wall time by stage, filled in by whoever has a clock.
+    places
+        ``windows`` and what was skipped, of each instrument; None where nobody asks for it. Not
+        copied nor added.
     """
 
     packets: int = 0
@@ -39,13 +47,23 @@ class Summary:
     notes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    places: dict[Instrument, Counter[str]] | None = None
 
-    def skip(self, kind: str, reason: str, count: int, where: object) -> None:
+    def saw(self, instrument: Instrument) -> None:
+        """Count a window."""
+        self.windows += 1
+        if self.places is not None:
+            self.places.setdefault(instrument, Counter())["windows"] += 1
+
+    def skip(self, kind: str, reason: str, count: int, where: Instrument | NSLC) -> None:
         """Count something that does not end in a result."""
         if count > 0:
             key = f"{kind}: {reason}"
             self.skipped[key] += count
             self._exemplify(key, str(where))
+            if self.places is not None:
+                instrument = where.instrument if isinstance(where, NSLC) else where
+                self.places.setdefault(instrument, Counter())[key] += count
 
     def note(self, what: str, count: int, where: object) -> None:
         """Count something that is worth knowing."""
@@ -73,7 +91,7 @@ class Summary:
         for name in names if same_packets else [*names, "packets", "samples"]:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for key, count in other.skipped.items():
-            if not (same_packets and key.startswith(("samples: ", "packets: "))):
+            if not (same_packets and key.startswith(OF_INPUT)):
                 self.skipped[key] += count
         for key, count in other.notes.items():
             if not (same_packets and key in OF_PACKETS):

@@ -97,7 +97,7 @@ class WindowBuilder:
             if block is None or is_flat(block[-1]):
                 return None
             rows.append(block[0])
-        self._summary.windows += 1
+        self._summary.saw(instrument)
         return RawWindow(instrument, index, rows, self._everywhere)
 
     def build(
@@ -139,7 +139,7 @@ class WindowBuilder:
             return Skipped(instrument, spec.id, index, index + 1, made.reason, made.recorded)
         for row in made.short:
             self._leave_out(slots[row][0], "too few samples")
-        self._summary.windows += 1
+        self._summary.saw(instrument)
         return RawWindow(instrument, index, list(made.data), made.mask)
 
     def _part(self, channels: Sequence[Channel], start: int, stop: int) -> Component | None:

@@ -27,8 +27,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import Share, ShareResult, load_configured, run_share
 from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.models import Model
-from ml_prediction.models.spec import ModelSpec
+from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.folder import OutputFolder
 from ml_prediction.sources.files import FileSource, open_files
 from ml_prediction.sources.foreign import READ_ERRORS
@@ -68,6 +67,7 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     if all(map(_is_late, inputs)):
         run_id += "-late"
+    _check_traces(config)
     folder = OutputFolder(config.out, overwrite=config.overwrite)
     old_pictures = _pictures_of_earlier_run(folder.path)
     warned = WarningLog(err)
@@ -77,12 +77,12 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
         listening(warned),
     ):
         share = Share(config, run_id, Path(scratch), read_inventory(config.inventory))
-        model = load_configured(config, config.threads)
+        models = load_configured(config, config.threads)
         source = open_files(
             inputs, channels=config.channels, starttime=config.start, endtime=config.end
         )
         picking = time.perf_counter()
-        results = _pick(source, model, share, err)
+        results = _pick(source, models, share, err)
         for result in results:
             warned.take(result.warnings)
         problems = add_up([*source.problems, *(p for result in results for p in result.problems)])
@@ -98,14 +98,14 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
             run_id=run_id,
             inputs=inputs,
             config=config,
-            spec=model.spec,
+            models=models,
             span=source.span,
             covered_s=source.covered_s,
             channels=source.channels,
             summary=summary,
             problems=problems,
             warnings=warned.sentences,
-            picks_by_phase={**_no_picks(model.spec), **delivered.picks_by_phase},
+            picks_by_phase={**_no_picks(models), **delivered.picks_by_phase},
             detections=delivered.detections,
             picking_s=time.perf_counter() - picking,
             wall_s=time.perf_counter() - started,
@@ -128,13 +128,26 @@ def run(inputs: Sequence[str], config: RunConfig, *, out: Console, err: Console)
     return 0
 
 
-def _pick(source: FileSource, model: Model, share: Share, err: Console) -> list[ShareResult]:
+def _pick(
+    source: FileSource, models: Sequence[Model | Ensemble], share: Share, err: Console
+) -> list[ShareResult]:
     """Everything through the pipeline, in this process or in several."""
-    parts = split(source.channels, share.config.jobs)
+    together = share.config.pipeline.site is not None
+    parts = split(source.channels, share.config.jobs, sites=together)
     with ConsoleProgress(err, source.total_samples, source.covered_s) as progress:
         if len(parts) > 1:
             return run_jobs([source.select(part) for part in parts], share, progress.update)
-        return [run_share(source, model, share, progress.update)]
+        return [run_share(source, models, share, progress.update)]
+
+
+def _check_traces(config: RunConfig) -> None:
+    """Probability traces are named by channel alone: those of several models would be mixed."""
+    wanted = ["plot"] * config.plot + ["the format mseed"] * ("mseed" in config.formats)
+    if wanted and len(config.models) > 1 and config.combine is None:
+        raise ConfigurationError(
+            f"{' and '.join(wanted)} can show one model, not {', '.join(config.models)} side by "
+            "side: combine them, or pick with one at a time."
+        )
 
 
 def add_up(problems: Sequence[Problem]) -> list[Problem]:
@@ -154,9 +167,10 @@ def _is_late(name: str) -> bool:
     return bool(files) and all(each.name.endswith(LATE_SUFFIX) for each in files)
 
 
-def _no_picks(spec: ModelSpec) -> dict[str, int]:
-    """Zero for each phase that the model picks: none found is a result, too."""
-    return {label: 0 for label in spec.labels if label in spec.thresholds and label != "Detection"}
+def _no_picks(models: Sequence[Model | Ensemble]) -> dict[str, int]:
+    """Zero for each phase that the models pick: none found is a result, too."""
+    known = [label for model in models for label in model.spec.thresholds]
+    return {label: 0 for label in known if label != "Detection"}
 
 
 def read_inventory(path: str | None) -> Inventory | None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from ml_prediction.config_toml import to_toml
 from ml_prediction.drivers.driver_local import SUMMARY, read_inventory
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.drivers.share import load_configured
+from ml_prediction.drivers.share import load_one
 from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.calibration import calibrate, quality_table
@@ -29,10 +29,12 @@ from ml_prediction.explore.readers import read_arrivals, read_run
 from ml_prediction.explore.report import compact, write_report
 from ml_prediction.explore.tuning import (
     LOWEST,
+    OWN,
     Score,
     Setting,
     Trial,
     compare,
+    in_words,
     pick_crops,
     picks_as_arrivals,
     score,
@@ -137,12 +139,12 @@ def run_pick_labelled(
     with OutputFolder(config.out, overwrite=config.overwrite) as folder:
         log = WarningLog()
         with listening(log):
-            model = load_configured(config, config.threads)
+            model = load_one(config, config.threads)
             pipeline = config.pipeline
             setting = Setting(
-                pipeline.stride or model.spec.stride,
-                pipeline.blinding or model.spec.blinding,
-                pipeline.stacking or model.spec.stacking,
+                pipeline.stride,
+                pipeline.blinding,
+                pipeline.stacking,
                 pipeline.one_component,
                 pipeline.horizon,
             )
@@ -178,7 +180,7 @@ def run_tune(
         scores: dict[Setting, Score] = {}
         seconds: dict[Setting, float] = {}
         with listening(log):
-            model = load_configured(config, config.threads)
+            model = load_one(config, config.threads)
             defaults = own_thresholds(model.spec)
             grid = threshold_grid(defaults)
             for number, setting in enumerate(settings, 1):
@@ -211,8 +213,8 @@ def own_thresholds(spec: ModelSpec) -> dict[str, float]:
 def describe(setting: Setting) -> str:
     """A setting in words."""
     return (
-        f"stride {setting.stride}, blinding {setting.blinding[0]},{setting.blinding[1]}, "
-        f"stacking {setting.stacking}"
+        f"stride {setting.stride or OWN}, blinding {in_words(setting.blinding)}, "
+        f"stacking {setting.stacking or OWN}"
         + (f", vertical only, 1-C {setting.one_component}" if setting.vertical_only else "")
     )
 
@@ -253,6 +255,7 @@ def tuned(config: RunConfig, trials: Sequence[Trial], events: int) -> tuple[list
     vertical = [trial for trial in trials if trial.setting.vertical_only]
     best, lines = choose(three), verdict(three)
     options = {**best.setting.options, "thresholds": best.thresholds}
+    models = ("model", "weights", "combine", "shares", "engine", "calibration")
     if vertical:
         policy = choose(vertical)
         options["one_component"] = policy.setting.one_component
@@ -261,9 +264,7 @@ def tuned(config: RunConfig, trials: Sequence[Trial], events: int) -> tuple[list
         )
     chosen = RunConfig.from_tables(
         {
-            "model": config.model,
-            "weights": config.weights,
-            "engine": config.engine,
+            **{name: getattr(config, name) for name in models},
             "pipeline": {**config.pipeline.model_dump(exclude_unset=True), **options},
         }
     )

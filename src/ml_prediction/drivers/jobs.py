@@ -1,7 +1,7 @@
 """A run in several processes, each with its own instruments.
 
-Instruments never need each other, so each process reads, picks and spools its own; what they
-leave is merged by time. The picks are those of one process.
+Instruments of different sites never need each other, so each process reads, picks and spools its
+own; what they leave is merged by time. The picks are those of one process.
 """
 
 from __future__ import annotations
@@ -32,13 +32,20 @@ class _Task:
     threads: int
 
 
-def split(channels: Sequence[NSLC], jobs: int) -> list[tuple[NSLC, ...]]:
-    """Channels of each job: every instrument is whole, and in one of them."""
-    instruments = sorted({channel.instrument for channel in channels})
-    owner = {instrument: i % jobs for i, instrument in enumerate(instruments)}
+def split(channels: Sequence[NSLC], jobs: int, *, sites: bool = False) -> list[tuple[NSLC, ...]]:
+    """Channels of each job: every instrument is whole, and in one of them.
+
+    With ``sites``, so are the instruments of each site.
+    """
+
+    def group(channel: NSLC) -> tuple[str, ...]:
+        return channel[:3] if sites else channel.instrument
+
+    groups = sorted({group(channel) for channel in channels})
+    owner = {each: i % jobs for i, each in enumerate(groups)}
     parts = [
-        tuple(channel for channel in channels if owner[channel.instrument] == job)
-        for job in range(min(jobs, len(instruments)))
+        tuple(channel for channel in channels if owner[group(channel)] == job)
+        for job in range(min(jobs, len(groups)))
     ]
     return [part for part in parts if part]
 
@@ -100,16 +107,20 @@ _shared: dict[str, Any] = {}  # of a worker process: what the initializer was gi
 
 def _start(stop: Any, done: Any) -> None:
     """Set up a worker process."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _shared.update(stop=stop, done=done)
 
 
-def _end_with_parent() -> None:
-    """End this worker, busy or waiting for work, when the parent has been killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # nobody is left to hand anything to, or to hear of it
+def end_with_parent() -> None:
+    """Let this worker process, busy or waiting for work, end when its parent has been killed."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # nobody is left to hand anything to, or to hear of it
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _work(task: _Task) -> ShareResult:
@@ -121,7 +132,7 @@ def _work(task: _Task) -> ShareResult:
         _shared["done"][task.index] = done
 
     with listening(WarningLog()) as warned:
-        model = load_configured(config, task.threads)
-        result = run_share(task.source, model, task.share, tell)
+        models = load_configured(config, task.threads)
+        result = run_share(task.source, models, task.share, tell)
     problems = [*task.source.problems, *result.problems]
     return replace(result, problems=problems, warnings=tuple(warned.sentences))

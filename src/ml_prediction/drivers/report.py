@@ -17,7 +17,7 @@ from rich.table import Table
 from ml_prediction import __version__
 from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.models.spec import ModelSpec
+from ml_prediction.models import Ensemble, Model
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import isoformat, to_utc
@@ -39,7 +39,7 @@ class Report:
     run_id: str
     inputs: Sequence[str]
     config: RunConfig
-    spec: ModelSpec
+    models: Sequence[Model | Ensemble]
     span: tuple[int, int]
     covered_s: float
     channels: Sequence[NSLC]
@@ -85,18 +85,30 @@ class Report:
             "warnings": self.warnings,
             "skipped_inputs": sorted({str(p.path) for p in self.problems if p.unit == "file"}),
             "outputs": sorted(self.outputs),
-            "model": {
-                "name": self.spec.name,
-                "weights": self.spec.weights,
-                "sha256": self.spec.weights_sha256,
-                "engine": "openvino" if "openvino" in self.spec.versions else "torch",
-                "licence": self.spec.licence,
-                "citation": self.spec.citation,
-            },
-            "config": _json_values(self.config.model_dump(mode="python")),
+            "models": [describe_model(each) for each in self.models],
+            "config": json_values(self.config.model_dump(mode="python")),
             "config_hash": self.config.pipeline.hash,
             "versions": versions(),
         }
+
+
+def describe_model(model: Model | Ensemble) -> dict[str, Any]:
+    """What a model is, or an ensemble and its members."""
+    spec = model.spec
+    known = {"name": spec.name, "weights": spec.weights, "sha256": spec.weights_sha256}
+    if isinstance(model, Ensemble):
+        return {
+            **known,
+            "combine": model.rule,
+            "shares": list(model.shares),
+            "members": [describe_model(each) for each in model.members],
+        }
+    return {
+        **known,
+        "engine": "openvino" if "openvino" in spec.versions else "torch",
+        "licence": spec.licence,
+        "citation": spec.citation,
+    }
 
 
 def versions() -> dict[str, str]:
@@ -144,12 +156,12 @@ def show(report: Report, folder: Path, out: Console) -> None:
     out.print(f"In {folder}/: {', '.join(sorted(report.outputs))}", markup=False)
 
 
-def _json_values(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """JSON has no infinity: such numbers become text."""
     if isinstance(value, dict):
-        return {key: _json_values(item) for key, item in value.items()}
+        return {key: json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_values(item) for item in value]
+        return [json_values(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

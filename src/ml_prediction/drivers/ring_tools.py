@@ -297,7 +297,7 @@ def record(
     Raises
     ------
     ConfigurationError
-        If the file is there and is no tank.
+        If the file is there and is no tank, or its folder is not there.
     RingError
         If the ring is not there, or is destroyed; what came before is in the tank.
     OSError
@@ -307,6 +307,8 @@ def record(
     with closing(Ring(name)) as ring:
         if path.exists() and path.stat().st_size and not is_tank(path):
             raise ConfigurationError(f"{path} is there and is no tank: name another file.")
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"{path.parent} is no folder: make it, or name another file.")
         reader = RingReader(ring, [Logo(kind, 0, 0) for kind in names.waveforms])
         with path.open("ab") as file:
             try:

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from obspy import UTCDateTime
 from pydantic import Field, ValidationInfo, field_validator
 
-from ml_prediction.config import FrozenConfig, PipelineConfig
+from ml_prediction.config import FrozenConfig, PipelineConfig, Positive
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import EngineName
+from ml_prediction.models.ensemble import Rule
 
 Format = Literal["csv", "parquet", "quakeml", "markers", "mseed"]
 
@@ -17,9 +18,26 @@ Format = Literal["csv", "parquet", "quakeml", "markers", "mseed"]
 class RunConfig(FrozenConfig):
     """What driver_local does: model, input, output, and the pipeline's own table."""
 
-    model: str = Field("EQTransformer", description="Architecture, by its name in SeisBench.")
+    model: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        "EQTransformer",
+        description="Architecture, by its name in SeisBench, or NAME:WEIGHTS. Several in a list "
+        "each pick for themselves, unless 'combine' is set.",
+    )
     weights: str = Field(
-        "original", description="Trained weights: a name, or the path of SeisBench's .pt or .json."
+        "original",
+        description="Trained weights: a name, or the path of SeisBench's .pt or .json. Models "
+        "that name their own keep these.",
+    )
+    combine: Rule | None = Field(
+        None,
+        description="How several models pick together: max, mean, or semblance (the highest "
+        "probability, times how well the models agree).",
+        examples=["semblance"],
+    )
+    shares: tuple[Positive, ...] | None = Field(
+        None,
+        description="Weight of each model in the mean; if not set, equal ones.",
+        examples=[[2.0, 1.0]],
     )
     engine: EngineName = Field(
         "auto",
@@ -117,6 +135,11 @@ class RunConfig(FrozenConfig):
                 "response = remove needs the stations' metadata: add --inventory FILE."
             )
         return config
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What ``model`` names, as several."""
+        return (self.model,) if isinstance(self.model, str) else self.model
 
     @property
     def start(self) -> UTCDateTime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,8 +19,10 @@ from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.picture import PictureStore
 from ml_prediction.drivers.probability_file import ProbabilityFile
 from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.drivers.site_time import SiteTime
 from ml_prediction.drivers.spool import Spool
-from ml_prediction.models import Model, load_model
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.models import Ensemble, Model, load_models
 from ml_prediction.sources.files import FileSource
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.machine import collections_spared
@@ -79,17 +81,19 @@ class ShareResult:
     warnings: tuple[str, ...] = ()
 
 
-def load_configured(config: RunConfig, threads: int | None) -> Model:
-    """Model of a run, with so many CPU threads.
+def load_configured(config: RunConfig, threads: int | None) -> list[Model | Ensemble]:
+    """Models of a run, each with so many CPU threads.
 
     Raises
     ------
     ConfigurationError
-        As `load_model`.
+        As `load_models`.
     """
-    return load_model(
-        config.model,
+    return load_models(
+        config.models,
         config.weights,
+        rule=config.combine,
+        shares=config.shares,
         device=config.device,
         threads=threads,
         engine=config.engine,
@@ -97,8 +101,28 @@ def load_configured(config: RunConfig, threads: int | None) -> Model:
     )
 
 
+def load_one(config: RunConfig, threads: int | None) -> Model | Ensemble:
+    """The one model or ensemble of a run.
+
+    Raises
+    ------
+    ConfigurationError
+        As `load_models`, or if there are several that are not combined.
+    """
+    models = load_configured(config, threads)
+    if len(models) > 1:
+        raise ConfigurationError(
+            f"{len(models)} models ({', '.join(config.models)}) can't be judged as one: combine "
+            "them, or take one at a time."
+        )
+    return models[0]
+
+
 def run_share(
-    source: FileSource, model: Model, share: Share, progress: Callable[[int], None]
+    source: FileSource,
+    models: Sequence[Model | Ensemble],
+    share: Share,
+    progress: Callable[[int], None],
 ) -> ShareResult:
     """Push everything that a source has through the pipeline.
 
@@ -106,7 +130,7 @@ def run_share(
     ----------
     source
         Where packets come from.
-    model
+    models
         Ready to run.
     share
         Configuration and folders.
@@ -114,7 +138,7 @@ def run_share(
         Called after each batch with the number of samples that have gone in so far.
     """
     pipeline = Pipeline(
-        model,
+        models,
         share.config.pipeline,
         expected=source.channels,
         inventory=share.inventory,
@@ -122,6 +146,7 @@ def run_share(
         probabilities=share.config.plot or "mseed" in share.config.formats,
         overlap=True,
     )
+    site_time = SiteTime(pipeline, source.files, BATCH)
     own = Summary()  # the driver's times
     watch = Stopwatch(own.seconds, time.perf_counter)
     with _Tray(share) as tray, collections_spared():
@@ -130,6 +155,8 @@ def run_share(
             result = pipeline.push(batch)
             with watch.stage("writing"):
                 tray.take(batch, result)
+            for result in site_time.after(batch):
+                tray.take([], result)
             done += sum(len(packet) for packet in batch)
             progress(done)
         result = pipeline.flush()
@@ -137,7 +164,7 @@ def run_share(
             tray.take([], result)
             tray.close()
     with watch.stage("plots"):
-        tray.draw({**model.spec.thresholds, **share.config.pipeline.thresholds})
+        tray.draw({**models[0].spec.thresholds, **share.config.pipeline.thresholds})
     own.add(pipeline.summary)
     return ShareResult(
         tray.picks.runs,

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from ml_prediction.config import SiteRule
 from ml_prediction.core.assembly import OneComponent
 from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.ring import RingName
@@ -19,6 +20,7 @@ from ml_prediction.earthworm.syntax import Line, read_lines
 from ml_prediction.earthworm.tables import Tables
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import EngineName
+from ml_prediction.models.ensemble import Rule
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.frozen import FrozenMap
 
@@ -63,8 +65,11 @@ class LiveConfig:
     log_file: int = 1
     debug: bool = False
     get_logo: tuple[Logo, ...] = ()
-    model: str = "EQTransformer"
+    model: tuple[str, ...] = ("EQTransformer",)
     weights: str = "original"
+    combine: Rule | None = None
+    shares: tuple[float, ...] | None = None
+    calibration: Path | None = None
     engine: EngineName = "auto"
     threads: int | None = None
     stride: int | None = None
@@ -73,6 +78,7 @@ class LiveConfig:
     stacking: Stacking | None = None
     blinding: tuple[int, int] | None = None
     one_component: OneComponent = "zero"
+    site: SiteRule | None = None
     channels: tuple[ChannelPattern, ...] = ()
     station_file: Path | None = None
     quality_table: tuple[float, float, float, float] = (0.02, 0.05, 0.15, 0.5)
@@ -146,10 +152,21 @@ def read_config(
     for keyword, given in lines.items():
         parsed = KEYWORDS[keyword](given, reader)
         values |= parsed if isinstance(parsed, dict) else {field_of(keyword): parsed}
+    _check_models(lines)
     config = LiveConfig(path=path, **values)
     if not config.get_logo:
         config = replace(config, get_logo=(_default_logo(tables),))
     return config
+
+
+def _check_models(lines: Mapping[str, list[Line]]) -> None:
+    """An arrival is sent once: several models must pick together."""
+    models = lines.get("Model", [])
+    if len(models) > 1 and "Combine" not in lines:
+        raise ConfigurationError(
+            f"{models[1].place}: a second Model needs Combine max, mean or semblance: else each "
+            "arrival would be sent twice."
+        )
 
 
 def _without_remark(line: Line) -> Line:
@@ -176,10 +193,6 @@ def field_of(keyword: str) -> str:
 # -- parsers: lines of one keyword to a value, or to several attributes by name -------------------
 
 Parser = Callable[[list[Line], _Reader], Any]
-
-
-def _text(lines: list[Line], reader: _Reader) -> str:
-    return lines[0].value()
 
 
 def _flag(lines: list[Line], reader: _Reader) -> bool:
@@ -299,10 +312,23 @@ def _path(lines: list[Line], reader: _Reader) -> Path:
 
 
 def _weights(lines: list[Line], reader: _Reader) -> str:
+    return _found(lines[0].value(), reader)
+
+
+def _models(lines: list[Line], reader: _Reader) -> tuple[str, ...]:
+    parts = [line.value().partition(":") for line in lines]
+    return tuple(name + colon + _found(weights, reader) for name, colon, weights in parts)
+
+
+def _found(text: str, reader: _Reader) -> str:
     """A name, or a path: as it is, or in the folder of the configuration."""
-    text = lines[0].value()
     inside = reader.params / text
-    return str(inside) if not Path(text).exists() and inside.exists() else text
+    return str(inside) if text and not Path(text).exists() and inside.exists() else text
+
+
+def _shares(lines: list[Line], reader: _Reader) -> tuple[float, ...]:
+    line = lines[0]
+    return tuple(_number(line, index, 1e-6, 1e6) for index in range(len(line.values) or 1))
 
 
 def _metrics(lines: list[Line], reader: _Reader) -> dict[str, Any]:
@@ -328,8 +354,11 @@ KEYWORDS: Final[Mapping[str, Parser]] = {
     "LogFile": _whole(0, 2),
     "Debug": _flag,
     "GetLogo": _logos,
-    "Model": _text,
+    "Model": _models,
     "Weights": _weights,
+    "Combine": _choice(*get_args(Rule)),
+    "Shares": _shares,
+    "Calibration": _path,
     "Engine": _choice(*get_args(EngineName)),
     "Threads": _whole(1, 1024),
     "Stride": _whole(1, 10**6),
@@ -338,6 +367,7 @@ KEYWORDS: Final[Mapping[str, Parser]] = {
     "Stacking": _choice(*get_args(Stacking)),
     "Blinding": _blinding,
     "OneComponent": _choice(*get_args(OneComponent)),
+    "Site": _choice(*get_args(SiteRule)),
     "Channels": _channels,
     "StationFile": _path,
     "QualityTable": _quality,
@@ -360,7 +390,7 @@ KEYWORDS: Final[Mapping[str, Parser]] = {
 """Every keyword, and what understands its values."""
 
 _NEEDED: Final = ("MyModuleId", "InRing", "OutRing")
-_REPEATED: Final = frozenset({"GetLogo", "Threshold", "Channels"})
+_REPEATED: Final = frozenset({"GetLogo", "Model", "Threshold", "Channels"})
 _OTHER_NAMES: Final = {
     "MyModId": "MyModuleId",
     "HeartbeatInt": "HeartBeatInt",

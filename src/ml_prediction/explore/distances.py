@@ -49,6 +49,15 @@ def with_distances(
     return filled
 
 
+def epicentral_km(origin: Origin, inventory: Inventory | None) -> dict[tuple[str, str], float]:
+    """Epicentral distance of each station of an inventory, by network and station code."""
+    return {
+        (network.code, station.code): _distance(origin, (station.latitude, station.longitude))
+        for network in inventory or ()
+        for station in network
+    }
+
+
 def _distance(origin: Origin, place: tuple[float, float] | None) -> float:
     if place is None:
         return np.nan

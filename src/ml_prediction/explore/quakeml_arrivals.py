@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
@@ -38,13 +38,18 @@ def read_quakeml_arrivals(path: Path) -> Arrivals:
         catalogue = obspy.read_events(str(path), format="QUAKEML")
     except (ParseError, SyntaxError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: can't be read as QuakeML ({error}).") from error
+    return catalogue_arrivals(catalogue, path)
+
+
+def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:
+    """Arrivals of events that ObsPy has read, as `read_quakeml_arrivals`; the path is a name."""
     rows: list[dict[str, Any]] = []
     origins: dict[str, Origin] = {}
     skipped: Counter[str] = Counter()
     for event in catalogue:
         name = str(event.resource_id).rsplit("/", 1)[-1]
         origin = event.preferred_origin() or next(iter(event.origins), None)
-        magnitude = _magnitude(event)
+        magnitude = magnitude_of(event)
         if origin is not None and None not in (origin.time, origin.latitude, origin.longitude):
             origins[name] = Origin(
                 to_ns(origin.time), float(origin.latitude), float(origin.longitude), magnitude
@@ -111,6 +116,7 @@ def _columns(pick: Pick) -> dict[str, Any]:
     }
 
 
-def _magnitude(event: Event) -> float:
+def magnitude_of(event: Event) -> float:
+    """Preferred magnitude, else the first; NaN if it has none."""
     found = event.preferred_magnitude() or next(iter(event.magnitudes), None)
     return math.nan if found is None or found.mag is None else float(found.mag)

@@ -29,13 +29,16 @@ from ml_prediction.explore.evaluation import Scope, prepare
 from ml_prediction.explore.labelled import Crop, in_batches, reference_of
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.sweep import THRESHOLDS, judge_above
-from ml_prediction.models import Model
+from ml_prediction.models import Ensemble, Model
 from ml_prediction.models.spec import ModelSpec
 from ml_prediction.util.times import to_ns
 
 Counts = npt.NDArray[np.int64]
 LOWEST: Final = 0.05
 """Threshold that everything is picked at."""
+
+OWN: Final = "own"
+"""In tables: what each model has."""
 
 _KINDS: Final = ("found", "missed", "false")
 
@@ -46,13 +49,15 @@ class Setting:
 
     Attributes
     ----------
+    stride, blinding, stacking
+        Of the pipeline; None: each model's own.
     vertical_only
         Picked on the vertical component alone, to compare the 1-C policies.
     """
 
-    stride: int
-    blinding: tuple[int, int]
-    stacking: Literal["max", "mean"]
+    stride: int | None = None
+    blinding: tuple[int, int] | None = None
+    stacking: Literal["max", "mean"] | None = None
     one_component: Literal["zero", "clone", "skip"] = "zero"
     horizon: float = float("inf")
     vertical_only: bool = False
@@ -101,13 +106,15 @@ class Trial:
     seconds: float
 
 
-def own_setting(spec: ModelSpec) -> Setting:
-    """What the model does by default."""
-    return Setting(spec.stride, spec.blinding, spec.stacking)
+def own_setting(model: Model | Ensemble) -> Setting:
+    """What the model does by default; members of an ensemble differ, and keep their own."""
+    if isinstance(model, Ensemble):
+        return Setting()
+    return Setting(model.spec.stride, model.spec.blinding, model.spec.stacking)
 
 
 def settings_around(
-    spec: ModelSpec,
+    model: Model | Ensemble,
     *,
     strides: Sequence[int] = (),
     blindings: Sequence[tuple[int, int]] = (),
@@ -120,10 +127,11 @@ def settings_around(
 
     Parameters
     ----------
-    spec
-        The model.
+    model
+        Or ensemble.
     strides, blindings, stackings, one_component
-        Values of each; empty: the model's own and the usual alternatives.
+        Values of each; empty: the model's own and the usual alternatives, of an ensemble only
+        what each member has.
     horizon
         Seconds, of all of them.
     full
@@ -134,11 +142,12 @@ def settings_around(
     ConfigurationError
         If none of the combinations can cover the data.
     """
-    own = replace(own_setting(spec), horizon=horizon)
+    own = replace(own_setting(model), horizon=horizon)
+    usual = {} if isinstance(model, Ensemble) else _usual(model.spec)
     axes: dict[str, list[Any]] = {
-        "stride": list(strides) or [own.stride, max(own.stride // 2, 1), max(own.stride // 4, 1)],
-        "blinding": list(blindings) or [own.blinding, *_other_blindings(spec)],
-        "stacking": list(stackings) or [own.stacking, "mean" if own.stacking == "max" else "max"],
+        "stride": list(strides) or usual.get("stride", [None]),
+        "blinding": list(blindings) or usual.get("blinding", [None]),
+        "stacking": list(stackings) or usual.get("stacking", [None]),
     }
     first = replace(own, **{name: values[0] for name, values in axes.items()})
     base = own if all(getattr(own, name) in values for name, values in axes.items()) else first
@@ -150,12 +159,13 @@ def settings_around(
         ]
     else:
         found += [replace(base, **{n: v}) for n, values in axes.items() for v in values]
-    useful = [s for s in dict.fromkeys(found) if _covers(spec, s)]
+    specs = [member.spec for member in model.members]
+    useful = [s for s in dict.fromkeys(found) if all(_covers(spec, s) for spec in specs)]
     if not useful:
+        lengths = " and ".join(f"{spec.name} have {spec.in_samples}" for spec in specs)
         raise ConfigurationError(
-            f"No combination covers the data: windows of {spec.name} have {spec.in_samples} "
-            "samples; stride plus both blindings must not be longer, nor stride plus right "
-            "blinding than the horizon."
+            f"No combination covers the data: windows of {lengths} samples; stride plus both "
+            "blindings must not be longer, nor stride plus right blinding than the horizon."
         )
     policies = one_component or ("zero", "clone")
     policies = policies if len(policies) > 1 else ()
@@ -164,7 +174,7 @@ def settings_around(
 
 
 def pick_crops(
-    model: Model,
+    model: Model | Ensemble,
     cut: Sequence[Crop],
     setting: Setting,
     thresholds: dict[str, float],
@@ -349,9 +359,9 @@ def table_of(trials: Sequence[Trial]) -> pd.DataFrame:
         setting = trial.setting
         row: dict[str, Any] = {
             "components": "Z" if setting.vertical_only else "3",
-            "stride": setting.stride,
-            "blinding": f"{setting.blinding[0]},{setting.blinding[1]}",
-            "stacking": setting.stacking,
+            "stride": setting.stride or OWN,
+            "blinding": in_words(setting.blinding),
+            "stacking": setting.stacking or OWN,
             "one_component": setting.one_component,
         }
         for name, interval in trial.f1.items():
@@ -385,13 +395,22 @@ def _f1(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.nan_to_num(ratio(2 * found, 2 * found + missed + false))
 
 
-def _other_blindings(spec: ModelSpec) -> list[tuple[int, int]]:
-    """None, a small and a usual one, of which the model's own is left out."""
-    usual = [(0, 0), (spec.in_samples // 12, spec.in_samples // 12)]
-    return [blinding for blinding in usual if blinding != spec.blinding]
+def in_words(blinding: tuple[int, int] | None) -> str:
+    """A blinding as users write it."""
+    return OWN if blinding is None else f"{blinding[0]},{blinding[1]}"
+
+
+def _usual(spec: ModelSpec) -> dict[str, list[Any]]:
+    """What is tried of each, the model's own first."""
+    blindings = [spec.blinding, (0, 0), (spec.in_samples // 12, spec.in_samples // 12)]
+    return {
+        "stride": [spec.stride, max(spec.stride // 2, 1), max(spec.stride // 4, 1)],
+        "blinding": list(dict.fromkeys(blindings)),
+        "stacking": [spec.stacking, "mean" if spec.stacking == "max" else "max"],
+    }
 
 
 def _covers(spec: ModelSpec, setting: Setting) -> bool:
-    least = (setting.stride + setting.blinding[1]) / spec.sampling_rate
-    fits = setting.stride + sum(setting.blinding) <= spec.in_samples
-    return fits and setting.horizon >= least
+    stride, blinding = setting.stride or spec.stride, setting.blinding or spec.blinding
+    least = (stride + blinding[1]) / spec.sampling_rate
+    return stride + sum(blinding) <= spec.in_samples and setting.horizon >= least

@@ -4,6 +4,7 @@ Importing this package is cheap: torch and SeisBench are imported when a model i
 """
 
 from ml_prediction.models.calibration import calibrated
+from ml_prediction.models.choice import load_models
 from ml_prediction.models.engine import Engine, Model
 from ml_prediction.models.ensemble import Ensemble, combine
 from ml_prediction.models.loading import from_seisbench, load_model
@@ -29,5 +30,6 @@ __all__ = [
     "from_seisbench",
     "list_models",
     "load_model",
+    "load_models",
     "verify_bundled",
 ]

@@ -17,13 +17,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import Model
+from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.models.sigma import SigmaMap, SigmaScale
 from ml_prediction.util.files import write_whole
 
+AnyModel = TypeVar("AnyModel", bound=Model | Ensemble)
 _OPTIONAL = ("width_power", "odds_power")
 
 
@@ -94,8 +96,10 @@ def write_calibration(
     write_whole(path, f"{json.dumps(document, indent=2, allow_nan=False)}\n".encode())
 
 
-def calibrated(model: Model, path: str | os.PathLike[str]) -> Model:
-    """Return the model with sigma as a calibration file says; its picks name the file's hash.
+def calibrated(model: AnyModel, path: str | os.PathLike[str]) -> AnyModel:
+    """Return a model, or an ensemble, with sigma as a calibration file says.
+
+    Its picks name the file's hash.
 
     Raises
     ------

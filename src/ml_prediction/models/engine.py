@@ -128,5 +128,10 @@ class Model:
     spec: ModelSpec
     engine: Engine
 
+    @property
+    def members(self) -> tuple[Model, ...]:
+        """Itself, as an ensemble has several."""
+        return (self,)
+
     def __repr__(self) -> str:
         return f"Model({self.spec.id}, sha256 {self.spec.weights_sha256[:12]})"

@@ -85,16 +85,16 @@ def _combined(specs: Sequence[ModelSpec], rule: Rule) -> ModelSpec:
         weights="+".join(spec.weights for spec in specs),
         weights_sha256=hashlib.sha256(whole.encode()).hexdigest(),
         labels=tuple(labels),
-        thresholds={label: _threshold(specs, label) for label in labels},
+        thresholds={label: _threshold(specs, label, rule) for label in labels},
         sigma_scale={label: _sigma_scale(specs, label) for label in labels},
         versions={name: v for spec in reversed(specs) for name, v in spec.versions.items()},
     )
 
 
-def _threshold(specs: Sequence[ModelSpec], label: str) -> float:
-    """Mean of those that the members have."""
+def _threshold(specs: Sequence[ModelSpec], label: str, rule: Rule) -> float:
+    """Mean of the members' own; for max the highest, so that none triggers on less than alone."""
     values = [spec.thresholds[label] for spec in specs if label in spec.thresholds]
-    return sum(values) / len(values)
+    return max(values) if rule == "max" else sum(values) / len(values)
 
 
 def _sigma_scale(specs: Sequence[ModelSpec], label: str) -> SigmaScale:

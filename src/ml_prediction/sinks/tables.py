@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import fields
@@ -73,6 +74,15 @@ class CsvSink:
             file.close()
 
     abort = close
+
+
+def picks_csv(picks: Sequence[Pick]) -> bytes:
+    """Picks as a CSV file in memory, as CsvSink writes it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PICK_COLUMNS)
+    writer.writerows(_rows(picks, PICK_COLUMNS))
+    return text.getvalue().encode()
 
 
 def _rows(results: Sequence[Pick] | Sequence[Detection], columns: Sequence[str]) -> list[list[str]]:

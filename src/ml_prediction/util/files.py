@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(
+    path: Path, data: bytes, *, sync: bool = False, scratch: Path | None = None
+) -> None:
     """Write a file under a hidden name beside its place, then rename it; an old one is replaced.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must be there.
+    data
+        All of it.
+    sync
+        Return only when the disk has it, so that it outlives a power cut.
+    scratch
+        Folder on the same file system to write it in, where half a file would be in the way.
 
     Raises
     ------
     OSError
         If it can't be written; nothing is left then.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = (scratch or path.parent) / f".{path.name}.part"
     try:
-        part.write_bytes(data)
+        with part.open("wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
+        if sync:
+            sync_folder(path.parent)
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, so that they outlive a power cut."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Return only when the disk has the names that are in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system can
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

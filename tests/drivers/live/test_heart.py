@@ -145,13 +145,15 @@ class Told:
     told: bool = False
     asked: int = 0
     given_up: list[float] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
 
     def ask(self) -> bool:
         self.asked += 1
         return self.told
 
-    def give_up(self) -> None:
+    def give_up(self, status: int) -> None:
         self.given_up.append(time.monotonic())
+        self.statuses.append(status)
 
     def looks(self, count: int = 3) -> None:
         """Wait until the heart has looked so many times."""
@@ -166,6 +168,7 @@ Watched: TypeAlias = tuple[Pulse, Told, Callable[[float], None]]
 def watched(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> Watched:
     """Its pulse, what it does, and a look of a heart so many seconds later."""
     told, pulse = Told(), Pulse(beats.clock)
+    pulse.starting = False
     heart = Heart(beats.put, LOGO, 3600.0, pulse, told.ask, told.give_up)
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -188,8 +191,20 @@ def test_a_loop_that_does_not_heed_the_end_has_a_second_and_a_half(
     assert told.given_up == []
     assert caplog.messages == []
     watch(0.2)
-    assert len(told.given_up) == 1
+    assert told.statuses == [1]
     assert caplog.messages == ["ends at once: the main loop did not heed that it was told to end"]
+
+
+def test_an_end_while_the_model_loads_is_no_failure(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pulse, told, watch = watched
+    pulse.starting = told.told = True
+    for seconds in (0.1, 1.4, 0.2):
+        watch(seconds)
+    assert told.statuses == [0]
+    assert caplog.messages == ["ended as it was told to, before it had begun"]
 
 
 def test_a_loop_that_is_saving_its_state_has_8_seconds(watched: Watched) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from core.packetise import fake_model, three_components
 from live_system import ERROR, HEARTBEAT, TRACEBUF2, LiveSystem, live_system, packetise
 
 from ml_prediction.drivers.live import heart, setup
@@ -25,7 +26,7 @@ from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.messages import decode_error
 from ml_prediction.earthworm.tables import read_tables
 from ml_prediction.errors import InternalError
-from ml_prediction.models import Model
+from ml_prediction.models import Model, combine
 from ml_prediction.util.codes import NSLC
 
 PATIENCE = 30.0
@@ -62,7 +63,7 @@ def engine(eqt: Model, monkeypatch: pytest.MonkeyPatch) -> Moody:
     moody = Moody(len(eqt.spec.labels))
     moody.open.set()
     model = Model(eqt.spec, moody)
-    monkeypatch.setattr(setup, "load_model", lambda *a, **k: model)
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [model])
     return moody
 
 
@@ -103,12 +104,12 @@ def wait_for(true: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def feed(system: LiveSystem, seconds: int = 300) -> None:
+def feed(system: LiveSystem, seconds: int = 300, begin: int = 0) -> None:
     rng = np.random.default_rng(1)
     for letter in "ZNE":
         samples = rng.integers(-500, 500, seconds * 100).astype(np.int32)
         nslc = NSLC("UW", "GNW", "", f"HH{letter}")
-        system.put(payload for _, payload in packetise(nslc, 1.6e9, 100.0, samples, 10.0))
+        system.put(payload for _, payload in packetise(nslc, 1.6e9 + begin, 100.0, samples, 10.0))
 
 
 def short(station: str, start: float) -> list[bytes]:
@@ -142,7 +143,7 @@ def test_a_stalled_engine_stops_the_heartbeats_and_does_not_keep_the_process(
     monkeypatch.setattr(heart.Pulse.tick, "__defaults__", (0.5,))
     monkeypatch.setattr(heart, "HEEDING_SECONDS", 0.3)
     given_up = threading.Event()
-    monkeypatch.setattr(heart, "end_process", given_up.set)
+    monkeypatch.setattr(heart, "end_process", lambda status: given_up.set())
     running = Running(system)
     wait_for(lambda: running.around.latest, "main loop")
     engine.open.clear()
@@ -173,6 +174,46 @@ def test_an_engine_that_always_fails_is_told_and_ends_the_process(
     assert isinstance(running.error, InternalError)
     errors = [decode_error(m.payload) for m in system.messages() if m.logo.type == 2]
     assert 7 in {error.number for error in errors}
+
+
+def test_an_ensemble_picks_live_and_goes_on_after_a_restart(
+    system: LiveSystem, engine: Moody, eqt: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Model(replace(eqt.spec, name="Other", in_samples=3000, stride=1500), engine)
+    together = combine([Model(eqt.spec, engine), other], "semblance")
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [together])
+    system.configure("SnapshotInt 1")
+    running = Running(system)
+    feed(system, 120)
+    # Windows of 60 s start every 30 s, those of 30 s every 15 s.
+    status_of(running, lambda s: s["windows"] == 4 + 7, "windows of both")
+    running.end()
+    assert running.around.latest["model"] == together.spec.id
+    running = Running(system)
+    feed(system, 180)
+    status_of(running, lambda s: s["windows"] == 2 + 4, "windows of what is new")
+    running.end()
+    assert running.around.latest["errors"][str(int(Alarm.STATE))] == 0
+
+
+def test_a_site_goes_on_without_an_instrument_that_never_comes(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [fake_model()])
+    names = [f"GNW {prefix}{c} UW --\n" for prefix in ("HH", "EN") for c in "ZNE"]
+    (system.params / "stations").write_text("".join(names))
+    system.configure("StationFile stations\nSite max\nSilenceTimeout 2\nAllowedLateness 0")
+    running = Running(system)
+    packets = three_components(np.random.default_rng(1), 30.0)
+    for begin in (0, 20):
+        for packet in packets:
+            samples = packet.samples[100 * begin : 100 * (begin + 20)].astype(np.int32)
+            nslc = packet.nslc._replace(network="UW", station="GNW")
+            system.put(p for _, p in packetise(nslc, 1.6e9 + begin, 100.0, samples, 10.0))
+        time.sleep(1.2)
+    status_of(running, lambda s: sum(s["picks"].values()) > 8, "picks")
+    running.end()
+    assert running.around.latest["late_samples"] == 0
 
 
 def test_a_log_that_cannot_be_written_is_told(system: LiveSystem, engine: Moody) -> None:
@@ -260,6 +301,28 @@ def test_messages_that_nobody_takes_are_counted_and_told(
     status = status_of(running, lambda s: s["errors"]["2"], "error")
     running.end()
     assert status["dropped"]["messages: overload"] == status["errors"]["2"] > 100
+
+
+def test_a_pause_of_our_own_makes_nobody_silent(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data that wait for us are not late: silence counts up to when we had taken in everything."""
+    system.configure("StationFile stations\nSilenceTimeout 4\nAllowedLateness 0")
+    pushed = LiveRun._push
+
+    def slow(run: LiveRun, delivery: Delivery) -> None:
+        time.sleep(0.7)
+        pushed(run, delivery)
+
+    monkeypatch.setattr(LiveRun, "_push", slow)
+    running = Running(system)
+    wait_for(lambda: running.around.latest, "main loop")
+    for begin in range(0, 70, 7):
+        feed(system, 7, begin)
+        time.sleep(0.06)  # a delivery of its own
+    status = status_of(running, lambda s: s["packets"] == 3 * 10, "packets")
+    running.end()
+    assert status["late_samples"] == 0
 
 
 def test_what_was_silent_for_long_is_forgotten(

@@ -173,3 +173,41 @@ def test_nobody_is_forgotten_before_the_tail_is_over() -> None:
     assert silence.gone(1000.0 + 7200.0 + TAIL) == []
     assert seconds(list(silence.over(8201.0))) == {GNW: 7201.0}
     assert silence.gone(1001.0 + 7200.0 + TAIL) == [GNW]
+
+
+# -- sites ------------------------------------------------------------------------------------
+
+STRONG = Instrument("UW", "GNW", "", "EN")
+SITE = (GNW, STRONG)
+
+
+def test_the_time_of_a_silent_instrument_is_told_as_long_as_its_site_sends() -> None:
+    silence = Silence(120.0, TAIL, [SITE])
+    silence.note(packet(STRONG, 0.0), 1000.0)
+    silence.note(packet(MBW, 0.0), 1000.0)
+    for second in range(0, 8000, 10):
+        silence.note(packet(GNW, second), 1000.0 + second)
+        if second > 150:
+            told = seconds(list(silence.over(1000.0 + second)))
+            assert told.keys() - {MBW} == {STRONG}
+            assert told[STRONG] == second
+    assert silence.gone(9000.0) == [MBW]
+    assert set(silence.gone(9000.0 + FORGET_SECONDS)) == {GNW, STRONG}
+
+
+def test_the_time_of_an_instrument_that_never_came_is_told() -> None:
+    silence = Silence(120.0, TAIL, [SITE])
+    silence.note(packet(GNW, 0.0), 1000.0)
+    silence.note(packet(GNW, 119.0), 1119.0)
+    assert list(silence.over(1120.0)) == []
+    assert seconds(list(silence.over(1121.0))) == {STRONG: pytest.approx(121.0 - 0.99)}
+    assert silence.gone(1000.0 + FORGET_SECONDS) == []
+
+
+def test_the_time_of_a_silent_instrument_is_not_behind_that_of_its_site() -> None:
+    """After a restart, or where an hour of old data is read at once."""
+    silence = Silence(120.0, TAIL, [SITE])
+    silence.note(packet(STRONG, 0.0), 1000.0)
+    silence.note(packet(GNW, 3600.0), 1100.0)
+    assert seconds(list(silence.over(1121.0))) == {STRONG: 3600.0}
+    assert seconds(list(silence.over(1221.0))) == {GNW: 3721.0, STRONG: 221.0}  # nobody sends

@@ -58,7 +58,7 @@ class Ours:
         scanned = time.perf_counter() - started
         with TemporaryDirectory() as scratch:
             share = Share(config, "bench", Path(scratch))
-            result = run_share(source, self.model, share, lambda _: None)
+            result = run_share(source, [self.model], share, lambda _: None)
             picks = [pick for path in result.picks for pick in items_of(path)]
         return Outcome(picks, {"looking at files": scanned, **result.summary.seconds})
 

@@ -36,11 +36,14 @@ class Pulse:
 
     Attributes
     ----------
+    starting
+        Whether the loop is still to begin: nothing has been read, nothing is to be saved.
     finishing
         Whether the loop is over, and the state is being saved.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.starting = True
         self.finishing = False
         self._clock = clock
         self._good_until = clock() + STALLED_SECONDS
@@ -55,9 +58,9 @@ class Pulse:
         return self._clock() < self._good_until
 
 
-def end_process() -> None:
+def end_process(status: int) -> None:
     """End this process at once, whatever its other threads are doing."""
-    os._exit(1)
+    os._exit(status)
 
 
 class Heart(threading.Thread):
@@ -80,7 +83,7 @@ class Heart(threading.Thread):
     told_to_end
         Whether Earthworm or a signal wants us to end.
     give_up
-        Ends the process at once; None for the real thing.
+        Ends the process at once with an exit status; None for the real thing.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Heart(threading.Thread):
         seconds: float,
         pulse: Pulse,
         told_to_end: Callable[[], bool] = lambda: False,
-        give_up: Callable[[], None] | None = None,
+        give_up: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(name="heart", daemon=True)
         self._put = put
@@ -130,9 +133,14 @@ class Heart(threading.Thread):
             self._told_at = now if self._told_to_end() else None
             return
         patience = FINISHING_SECONDS if self._pulse.finishing else HEEDING_SECONDS
-        if now - self._told_at > patience:
+        if now - self._told_at <= patience:
+            return
+        if self._pulse.starting:  # the model loads, and can't be interrupted
+            _log.info("ended as it was told to, before it had begun")
+            self._give_up(0)
+        else:
             _log.critical("ends at once: the main loop did not heed that it was told to end")
-            self._give_up()
+            self._give_up(1)
 
     def _beat(self) -> bool:
         beat = Heartbeat(int(time.time()), os.getpid())

@@ -120,6 +120,7 @@ class LiveRun:
     def run(self) -> None:
         """Work until told to end; then finish what is complete, and save the state."""
         parts = self._parts
+        parts.pulse.starting = False
         while not self._ending():
             parts.pulse.tick()
             if not parts.inlet.is_alive():
@@ -242,10 +243,15 @@ class LiveRun:
     def _keep_late(self, packets: Sequence[Packet]) -> None:
         late_archive = self._parts.late_archive
         if packets and late_archive is not None:
+            alarms = self._parts.alarms
             try:
-                late_archive.add(packets)
+                refused = late_archive.add(packets)
             except OSError as error:
-                self._parts.alarms.tell(Alarm.DISK, f"late packets can't be kept: {error}")
+                alarms.tell(Alarm.DISK, f"late packets can't be kept: {error}")
+            else:
+                if refused:
+                    what = "late packets not kept: miniSEED has no form for them"
+                    alarms.tell(Alarm.MALFORMED, what, refused)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -324,7 +330,8 @@ class LiveRun:
         """Let the windows of instruments close that have sent nothing for long."""
         deadline = time.monotonic() + LOOK_SECONDS
         for instrument, time_ns in self._silence.over(self._waited_until):
-            self._parts.pipeline.advance(instrument, to_utc(time_ns))
+            result = self._parts.pipeline.advance(instrument, to_utc(time_ns))
+            self._send(result, self._waited_until)  # of a site that need not wait any more
             if time.monotonic() > deadline:  # the others' turn comes in the next round
                 return
 

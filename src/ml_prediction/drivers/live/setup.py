@@ -43,7 +43,7 @@ from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.ring import Ring, RingError, RingName
 from ml_prediction.earthworm.tables import Tables
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.models import Model, load_model
+from ml_prediction.models import Ensemble, Model, load_models
 from ml_prediction.models.engine import ConcurrentEngine
 from ml_prediction.sinks.earthworm import PickStyle
 from ml_prediction.sources.earthworm import WaveformDecoder, decoders
@@ -230,11 +230,18 @@ def _assemble(
 ) -> LiveRun | None:
     config, folder = around.config, around.state_folder
     selection = select(config.channels, config.station_file)
-    model = load_model(
-        config.model, config.weights, threads=config.threads, engine=config.engine, device="auto"
+    (model,) = load_models(
+        config.model,
+        config.weights,
+        rule=config.combine,
+        shares=config.shares,
+        threads=config.threads,
+        engine=config.engine,
+        calibration=config.calibration,
     )
-    batch = _warm_up(model)
-    _log.info("%r by %s is ready", model, type(model.engine).__name__)
+    batch = min(filter(None, map(_warm_up, model.members)), default=None)
+    for member in model.members:
+        _log.info("%r by %s is ready", member, type(member.engine).__name__)
     snapshots = SnapshotFile(folder / "state")
     pipeline, state = _restored(
         lambda: _pipeline(config, model, selection, batch), snapshots, alarms
@@ -260,7 +267,7 @@ def _assemble(
         postman=postman,
         snapshots=snapshots,
         snapshot_seconds=config.snapshot_int,
-        silence=Silence(config.silence_timeout, _tail_seconds(config, model)),
+        silence=Silence(config.silence_timeout, _tail_seconds(config, model), pipeline.sites),
         alarms=alarms,
         pulse=pulse,
         told_to_end=lambda: _told_to_end(around, outlet, inlet),
@@ -350,15 +357,15 @@ def _look_back(postman: Postman, name: RingName) -> None:
         _log.info("%d picks of an earlier run are still to be sent", waiting)
 
 
-def _tail_seconds(config: LiveConfig, model: Model) -> float:
+def _tail_seconds(config: LiveConfig, model: Model | Ensemble) -> float:
     """Seconds of silence in which an instrument's last windows close."""
-    spec = model.spec
-    samples = spec.in_samples + (config.stride or spec.stride)
-    return samples / spec.sampling_rate + config.allowed_lateness + 10.0
+    specs = [member.spec for member in model.members]
+    windows = [(s.in_samples + (config.stride or s.stride)) / s.sampling_rate for s in specs]
+    return max(windows) + config.allowed_lateness + 10.0
 
 
 def _pipeline(
-    config: LiveConfig, model: Model, selection: Selection, batch: int | None
+    config: LiveConfig, model: Model | Ensemble, selection: Selection, batch: int | None
 ) -> Pipeline:
     settings = PipelineConfig.make(
         stride=config.stride,
@@ -368,6 +375,7 @@ def _pipeline(
         blinding=config.blinding,
         lateness=config.allowed_lateness,
         one_component=config.one_component,
+        site=config.site,
         quality=config.quality_table,
         batch_size=batch,
     )
@@ -418,7 +426,7 @@ def _journal(folder: Path) -> Journal:
 def _probabilities(
     around: Surroundings,
     stack: ExitStack,
-    model: Model,
+    model: Model | Ensemble,
     selection: Selection,
     alarms: Alarms,
     pulse: Pulse,

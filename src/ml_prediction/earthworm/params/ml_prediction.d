@@ -30,6 +30,10 @@ GetLogo         INST_WILDCARD MOD_WILDCARD TYPE_TRACEBUF2
 # -- Model ----------------------------------------------------------------------------------------
 Model           EQTransformer   # architecture, by its name in SeisBench: EQTransformer, PhaseNet
 Weights         original        # name of the weights, or the path of SeisBench's .pt or .json
+# Model         PhaseNet:original    # a second one that picks together with the first: NAME:WEIGHTS
+# Combine       semblance       # how: max, mean, or semblance (the highest, where they agree)
+# Shares        2 1             # weight of each Model in the mean; default: equal
+# Calibration   calibration.json     # what sigma is made of: `ml-prediction calibrate` writes it
 Engine          auto            # auto, torch, or openvino (compiled, on the CPU)
 # Threads       2               # CPU threads of the model; default: all
 # Stride        3000            # samples from window to window; default: the model's
@@ -40,6 +44,9 @@ Engine          auto            # auto, torch, or openvino (compiled, on the CPU
 # Threshold     Detection 0.3
 # Stacking      max             # how overlapping windows are merged, max or mean; default: the model's
 # Blinding      500 500         # samples left out at a window's ends; default: the model's
+# Site          max             # max or mean: the instruments of a site (HH and EN of one station and
+                                # location that StationFile names) pick each arrival together;
+                                # default: each for itself
 OneComponent    zero            # verticals alone: horizontals are zero, a clone, or skip: no picks
 
 # -- Picks ----------------------------------------------------------------------------------------

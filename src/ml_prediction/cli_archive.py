@@ -1,0 +1,107 @@
+"""`ml-prediction archive`: years of a network into a store, killed and resumed as it may be."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from ml_prediction import cli_evaluate
+from ml_prediction.drivers.terminal import remarks_console, results_console
+from ml_prediction.errors import ConfigurationError
+
+RUN: Final = "run"
+DEFAULT_STORE: Final = "sqlite:///picks.db"
+
+
+class _RunByDefault(TyperGroup):
+    """``archive SDS_ROOT ...`` is ``archive run SDS_ROOT ...``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = [RUN, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="archive",
+    help="Pick an SDS archive, a day of a station at a time, into a store: SDS_ROOT --from --to.",
+    cls=_RunByDefault,
+    no_args_is_help=True,
+)
+
+StoreOption = Annotated[
+    str,
+    typer.Option(metavar="URL", help="sqlite:///FILE, postgresql://..., or parquet:///FOLDER."),
+]
+
+
+@app.command(RUN)
+def run(
+    root: Annotated[str, typer.Argument(metavar="SDS_ROOT", help="Root of an SDS archive.")],
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day (UTC).")],
+    end: Annotated[str, typer.Option("--to", metavar="DAY", help="The day after the last.")],
+    networks: Annotated[
+        str | None, typer.Option(metavar="UW,UO,CC", help="Network codes; default: all.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(metavar="'HH?,BH?,EN?'", help="Channel codes to use.")
+    ] = None,
+    model: cli_evaluate.Models = None,
+    weights: cli_evaluate.Weights = None,
+    combine: cli_evaluate.Combine = None,
+    shares: cli_evaluate.Shares = None,
+    inventory: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Station metadata, e.g. StationXML.")
+    ] = None,
+    config: cli_evaluate.ConfigOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes; default: one for each core.")
+    ] = None,
+    unit_timeout: Annotated[
+        float, typer.Option(metavar="S", min=1.0, help="Give a station's day up after so long.")
+    ] = 3600.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that the store has.")
+    ] = False,
+) -> int:
+    """Pick the days from --from to before --to."""
+    from ml_prediction.drivers.archive.run import ArchiveOptions, run_archive
+    from ml_prediction.util.machine import cores
+
+    top: dict[str, Any] = {
+        **cli_evaluate.chosen_models(model, weights, combine, shares),
+        "channels": cli_evaluate.listed(channels) or None,
+        "inventory": inventory,
+    }
+    options = ArchiveOptions(
+        root=Path(root),
+        first=_day("--from", first),
+        end=_day("--to", end),
+        networks=tuple(cli_evaluate.listed(networks)),
+        store=store,
+        jobs=jobs or cores(),
+        resume=resume,
+        unit_timeout=unit_timeout,
+    )
+    settings = cli_evaluate.run_config(config, top, {})
+    return run_archive(options, settings, out=results_console(), err=remarks_console())
+
+
+@app.command()
+def status(store: StoreOption = DEFAULT_STORE) -> int:
+    """Show what a store has: units done, failed and why, rate, time left."""
+    from ml_prediction.drivers.archive.status import show_status
+
+    return show_status(store, results_console())
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{option} {text}: no day; write it like 2017-05-01.") from error

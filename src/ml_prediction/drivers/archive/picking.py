@@ -1,0 +1,187 @@
+"""One unit of work: a station's day, picked with the context that it needs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from obspy import Inventory
+
+from ml_prediction.core.context import context_of
+from ml_prediction.core.linking import DetectionLinker
+from ml_prediction.core.packets import Packet, samples_before
+from ml_prediction.core.pipeline import Pipeline
+from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
+from ml_prediction.drivers.archive.plan import Unit
+from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.drivers.share import BATCH
+from ml_prediction.drivers.site_time import SiteTime
+from ml_prediction.errors import DataError
+from ml_prediction.models import Ensemble, Model
+from ml_prediction.sinks.store.base import StationDay
+from ml_prediction.sources.files import FileSource, open_files
+from ml_prediction.util.codes import Instrument
+from ml_prediction.util.machine import collections_spared
+from ml_prediction.util.times import NANOSECONDS, to_ns
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPicks:
+    """What came out of a unit.
+
+    Attributes
+    ----------
+    picks, detections
+        Of the day, in order of time.
+    statistics
+        Of each instrument that has data on the day: samples, cover and gaps of the day itself;
+        windows and what was skipped with the context.
+    problems
+        What could not be read of the day's own files, in words.
+    seconds
+        That it took.
+    """
+
+    picks: list[Pick]
+    detections: list[Detection]
+    statistics: list[StationDay]
+    problems: tuple[str, ...]
+    seconds: float
+
+
+def pick_unit(
+    unit: Unit,
+    models: Sequence[Model | Ensemble],
+    config: RunConfig,
+    inventory: Inventory | None,
+    run_id: str,
+) -> UnitPicks:
+    """Pick a station's day as it is picked within one stream.
+
+    Raises
+    ------
+    DataError
+        If the day has files, but nothing in any of them can be used.
+    OSError
+        If files can't be read.
+    """
+    started = time.perf_counter()
+    start, end = unit.span
+    before, after = context_of(models, config.pipeline)
+    try:
+        source = open_files(
+            unit.files,
+            channels=[str(nslc) for nslc in unit.channels],
+            starttime=start - before,
+            endtime=end + after,
+        )
+    except DataError:
+        if unit.own_files:
+            raise
+        return UnitPicks([], [], [], (), time.perf_counter() - started)
+    _check_day(unit, source)
+    pipeline = Pipeline(
+        models,
+        config.pipeline,
+        expected=unit.channels,
+        inventory=inventory,
+        run_id=run_id,
+        probabilities=False,
+        overlap=True,
+        emit=unit.span,
+        places=True,
+    )
+    site_time = SiteTime(pipeline, source.files, BATCH)
+    linker, days = DetectionLinker(), _Days(to_ns(start), to_ns(end))
+    picks: list[Pick] = []
+    detections: list[Detection] = []
+    with collections_spared():
+        for batch in source.batches(BATCH):
+            days.add(batch)
+            for result in chain([pipeline.push(batch)], site_time.after(batch)):
+                linked, found = linker.add(result)
+                picks += linked
+                detections += found
+        linked, found = linker.add(pipeline.flush())
+    picks += [*linked, *linker.close()]
+    detections += found
+    places = pipeline.places
+    return UnitPicks(
+        sorted(picks, key=pick_order),
+        sorted(detections, key=detection_order),
+        [
+            _statistics(cover, places.get(cover.instrument, Counter()), picks, detections)
+            for cover in days.all()
+        ],
+        tuple(problem.message for problem in source.problems if problem.path in unit.own_files),
+        time.perf_counter() - started,
+    )
+
+
+def _check_day(unit: Unit, source: FileSource) -> None:
+    """Check that not all files of the day itself are useless: its context is no substitute."""
+    useless = {problem.path: problem for problem in source.problems if problem.unit == "file"}
+    if unit.own_files and all(path in useless for path in unit.own_files):
+        raise DataError(f"No file of the day can be used. {useless[unit.own_files[0]].message}")
+
+
+def _statistics(
+    cover: _Cover, counts: Counter[str], picks: Sequence[Pick], detections: Sequence[Detection]
+) -> StationDay:
+    return StationDay(
+        instrument=cover.instrument,
+        samples=cover.samples,
+        covered_s=cover.seconds,
+        gaps=cover.gaps,
+        windows=counts["windows"],
+        picks=sum(pick.instrument == cover.instrument for pick in picks),
+        detections=sum(found.instrument == cover.instrument for found in detections),
+        skipped={key: count for key, count in sorted(counts.items()) if key != "windows"},
+    )
+
+
+class _Cover(NamedTuple):
+    """What an instrument has of a day: samples of all channels, seconds, breaks between them."""
+
+    instrument: Instrument
+    samples: int
+    seconds: float
+    gaps: int
+
+
+class _Days:
+    """Collects what each instrument has between two times."""
+
+    def __init__(self, start_ns: int, end_ns: int) -> None:
+        self._start_ns, self._end_ns = start_ns, end_ns
+        self._pieces: dict[Instrument, list[tuple[int, int, int, int]]] = {}
+
+    def add(self, packets: Sequence[Packet]) -> None:
+        """Take packets in any order."""
+        for packet in packets:
+            first = samples_before(packet, self._start_ns)
+            last = samples_before(packet, self._end_ns)
+            if first < last:
+                begin, interval = packet.sample_ns(first), packet.sample_ns(1) - packet.start_ns
+                piece = (begin, packet.sample_ns(last), interval, last - first)
+                self._pieces.setdefault(packet.nslc.instrument, []).append(piece)
+
+    def all(self) -> list[_Cover]:
+        """Of each instrument, sorted."""
+        return [self._day(instrument) for instrument in sorted(self._pieces)]
+
+    def _day(self, instrument: Instrument) -> _Cover:
+        pieces = sorted(self._pieces[instrument])
+        starts: npt.NDArray[np.int64] = np.array([p[0] for p in pieces])
+        ends: npt.NDArray[np.int64] = np.array([p[1] for p in pieces])
+        reached = np.maximum.accumulate(ends)
+        breaks = np.maximum(starts[1:] - reached[:-1], 0)
+        covered_ns = int(reached[-1] - starts[0] - breaks.sum())
+        gaps = int((breaks > np.array([p[2] for p in pieces])[1:]).sum())
+        return _Cover(instrument, sum(p[3] for p in pieces), covered_ns / NANOSECONDS, gaps)

@@ -1,0 +1,138 @@
+"""What an archive run has to do: one unit of work for each station and day of an SDS archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from obspy import UTCDateTime
+
+from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.sources.inputs import InputFile, expand, sds_name
+from ml_prediction.sources.problems import ProblemLedger
+from ml_prediction.sources.selection import Selection
+from ml_prediction.util.codes import NSLC
+from ml_prediction.util.times import to_ns, to_utc
+
+DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One station's day.
+
+    Attributes
+    ----------
+    network, station, day
+        Which one; days are UTC.
+    files
+        Day files that may have its samples, or those of its context: of the day before, the day,
+        and the day after.
+    channels
+        All that the station has in the whole run, sorted: which of them are waited for must not
+        depend on how the run is cut.
+    """
+
+    network: str
+    station: str
+    day: date
+    files: tuple[Path, ...]
+    channels: tuple[NSLC, ...]
+
+    def __str__(self) -> str:
+        return f"{self.network}.{self.station} {self.day}"
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Those of the day itself."""
+        names = [(path, sds_name(path.name)) for path in self.files]
+        return tuple(p for p, name in names if name and _day_of(name.start_ns) == self.day)
+
+    @property
+    def span(self) -> tuple[UTCDateTime, UTCDateTime]:
+        """First moment of the day, and of the next one."""
+        return midnight(self.day), midnight(self.day + DAY)
+
+
+def midnight(day: date) -> UTCDateTime:
+    """First moment of a day (UTC)."""
+    return UTCDateTime(day.year, day.month, day.day)
+
+
+def plan_units(
+    root: Path,
+    first: date,
+    end: date,
+    *,
+    networks: Sequence[str] = (),
+    channels: Iterable[str] = ("*",),
+) -> list[Unit]:
+    """Units of the days from ``first`` on and before ``end``, station by station.
+
+    A station has a unit for each day of which, or of whose neighbours, there is a file: what a
+    file overruns midnight by belongs to the next day. Days in a row are next to each other, so
+    that files that two of them need are read soon after each other.
+
+    Parameters
+    ----------
+    root
+        Of an SDS archive: ``YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DAY``.
+    first, end
+        Days, UTC.
+    networks
+        Patterns of network codes; none: all.
+    channels
+        Patterns of channel codes, or of full codes.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such folder, or no day.
+    DataError
+        If it has no day files of these.
+    """
+    if end <= first:
+        raise ConfigurationError(f"--to {end} must be later than --from {first}.")
+    if not root.is_dir():
+        raise ConfigurationError(f"{root} is no folder: name the root of an SDS archive.")
+    wanted = Selection(channels, to_ns(midnight(first - DAY)), to_ns(midnight(end + DAY)) - 1)
+    found: dict[tuple[str, str], dict[date, list[InputFile]]] = {}
+    for file in expand(root, wanted, ProblemLedger()):
+        if file.sds is None or not _is_of(file.sds.nslc.network, networks):
+            continue
+        station = found.setdefault(file.sds.nslc[:2], {})
+        station.setdefault(_day_of(file.sds.start_ns), []).append(file)
+    units = [unit for key in sorted(found) for unit in _units_of(key, found[key], first, end)]
+    if not units:
+        which = f" of {', '.join(networks)}" if networks else ""
+        raise DataError(
+            f"{root} has no day files{which} from {first} to {end} that are named as in an SDS "
+            "archive (NET.STA.LOC.CHA.D.YEAR.DAY): check the folder, the days and the codes."
+        )
+    return units
+
+
+def _is_of(network: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(network, pattern) for pattern in patterns)
+
+
+def _day_of(time_ns: int) -> date:
+    day: date = to_utc(time_ns).date
+    return day
+
+
+def _units_of(
+    station: tuple[str, str], files: dict[date, list[InputFile]], first: date, end: date
+) -> list[Unit]:
+    every = {file.sds.nslc for some in files.values() for file in some if file.sds is not None}
+    channels = tuple(sorted(every))
+    near = {day + shift * DAY for day in files for shift in (-1, 0, 1)}
+    units = []
+    for day in sorted(day for day in near if first <= day < end):
+        around = [file.path for shift in (-1, 0, 1) for file in files.get(day + shift * DAY, ())]
+        units.append(Unit(*station, day, tuple(around), channels))
+    return units

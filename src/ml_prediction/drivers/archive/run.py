@@ -1,0 +1,203 @@
+"""driver for archives: units of work to workers, what comes out into a store, again after kills."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from ml_prediction.drivers.archive.picking import UnitPicks
+from ml_prediction.drivers.archive.plan import Unit, plan_units
+from ml_prediction.drivers.archive.workers import Failure, Job, ProcessWorkers, Workers, run_units
+from ml_prediction.drivers.driver_local import read_inventory
+from ml_prediction.drivers.progress import ConsoleProgress
+from ml_prediction.drivers.report import describe_model, json_values, versions
+from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.drivers.share import load_configured
+from ml_prediction.errors import ServiceError
+from ml_prediction.models import Ensemble, Model
+from ml_prediction.sinks.store import RunRecord, Store, UnitKey, UnitResult, open_store
+
+ATTEMPTS: Final = 3
+"""How often a unit is tried."""
+
+PATIENCE: Final = 600.0
+"""Seconds that a store may be away, e.g. while a database server is started again."""
+
+DONE, NOT_ALL = 0, 4
+"""Exit status: all units are done; some failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """What `archive` is told, besides the run's configuration.
+
+    Attributes
+    ----------
+    root, first, end, networks
+        The archive, and which of it; see `plan_units`.
+    store
+        Where results go; see `ml_prediction.sinks.store.open_store`.
+    jobs
+        Processes of this machine.
+    resume
+        Whether to go on with a run that the store has.
+    unit_timeout
+        Seconds after which a unit is given up.
+    """
+
+    root: Path
+    first: date
+    end: date
+    networks: tuple[str, ...]
+    store: str
+    jobs: int
+    resume: bool
+    unit_timeout: float = 3600.0
+
+
+def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err: Console) -> int:
+    """Pick an archive into a store.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if every unit is done, 4 if some failed; the store says which, and why.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model can't be loaded, or the store has another run, or this one, and it is not to
+        be resumed.
+    DataError
+        If the archive has no such files.
+    ServiceError
+        If the store can't be reached for ten minutes; the run can be resumed.
+    """
+    inventory = read_inventory(config.inventory)
+    models = load_configured(config, config.threads or 1)  # what is wrong is found before all else
+    units = plan_units(
+        options.root,
+        options.first,
+        options.end,
+        networks=options.networks,
+        channels=config.channels,
+    )
+    record = record_of(options.root, config, models)
+    job = Job(config, record.run_id, config.threads or 1, inventory, options.unit_timeout)
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(options.store))
+        store.begin(record, [key_of(unit) for unit in units], resume=options.resume)
+        done = {state.key for state in store.states() if state.state == "done"}
+        todo = [unit for unit in units if key_of(unit) not in done]
+        if done:
+            err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
+        count = min(options.jobs, max(len(todo), 1))
+        workers = stack.enter_context(ProcessWorkers(job, count))
+        totals = _work(todo, workers, store, err)
+    out.print(
+        f"{len(units)} units, {len(todo)} of them now: {totals['picks']:,} picks, "
+        f"{totals['detections']:,} detections, {totals['failed']} units failed. "
+        f"In {options.store}.",
+        markup=False,
+    )
+    if totals["failed"]:
+        err.print(
+            f"Failed units: ml-prediction archive status --store {options.store}; "
+            "--resume tries them again.",
+            markup=False,
+        )
+    return NOT_ALL if totals["failed"] else DONE
+
+
+def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble]) -> RunRecord:
+    """What makes the picks of a run comparable; its id says so, whenever it is resumed."""
+    described = [describe_model(model) for model in models]
+    said: dict[str, Any] = {
+        "pipeline": json_values(config.pipeline.model_dump()),
+        "channels": list(config.channels),
+        "inventory": None if config.inventory is None else _digest(Path(config.inventory)),
+    }
+    identity = json.dumps([said, [model["sha256"] for model in described]], sort_keys=True)
+    return RunRecord(
+        run_id=f"archive-{hashlib.sha256(identity.encode()).hexdigest()[:12]}",
+        config_hash=config.pipeline.hash,
+        config=said,
+        models=described,
+        versions=versions(),
+        created=datetime.now(UTC),
+        root=str(root),
+    )
+
+
+def key_of(unit: Unit) -> UnitKey:
+    """A unit as the store knows it."""
+    return UnitKey(unit.network, unit.station, unit.day)
+
+
+def _work(units: Sequence[Unit], workers: Workers, store: Store, err: Console) -> Counter[str]:
+    """Units through the workers into the store."""
+    totals: Counter[str] = Counter()
+    days = f"{len(units):,} station-days"
+    with ConsoleProgress(err, len(units), 0.0, label=days, rate=_per_hour) as progress:
+        for unit, outcome, attempts in run_units(units, workers, ATTEMPTS):
+            if isinstance(outcome, UnitPicks):
+                _patiently(partial(store.write, _result(unit, outcome, attempts)), err)
+                for problem in outcome.problems:
+                    err.print(f"skipped: {problem}", markup=False)
+                totals.update(picks=len(outcome.picks), detections=len(outcome.detections))
+            else:
+                _fail(unit, outcome, attempts, store, err)
+                totals["failed"] += 1
+            totals["units"] += 1
+            progress.update(totals["units"])
+    return totals
+
+
+def _fail(unit: Unit, failure: Failure, attempts: int, store: Store, err: Console) -> None:
+    _patiently(lambda: store.fail(key_of(unit), failure.reason, attempts), err)
+    err.print(f"failed: {unit}: {failure.reason}", markup=False)
+
+
+def _result(unit: Unit, found: UnitPicks, attempts: int) -> UnitResult:
+    return UnitResult(
+        key_of(unit),
+        found.picks,
+        found.detections,
+        found.statistics,
+        found.seconds,
+        attempts,
+    )
+
+
+def _patiently(action: Callable[[], None], err: Console) -> None:
+    """Do something with the store, again and again while it is away."""
+    until = time.monotonic() + PATIENCE
+    pause = 1.0
+    while True:
+        try:
+            return action()
+        except ServiceError as error:
+            if time.monotonic() + pause > until:
+                raise
+            err.print(f"waiting for the store: {error}", markup=False)
+        time.sleep(pause)
+        pause = min(2 * pause, 30.0)
+
+
+def _per_hour(done: int, seconds: float) -> str:
+    return f"{done / max(seconds, 1e-9) * 3600:,.0f} station-days an hour"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

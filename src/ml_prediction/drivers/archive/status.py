@@ -1,0 +1,73 @@
+"""How far an archive run is, from what its store has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from ml_prediction.sinks.store import UnitState, open_store
+
+MOST_FAILED = 20
+"""Failed units that are listed; all are in the store."""
+
+
+def show_status(url: str, out: Console) -> int:
+    """Print, of each run that a store has, how many units are done and failed, and why.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no store.
+    """
+    with open_store(url, create=False) as store:
+        for record in store.runs():
+            states = store.states(run_id=record.run_id)
+            models = ", ".join(f"{model['name']}:{model['weights']}" for model in record.models)
+            out.print(f"{record.run_id}: {models} on {record.root}", markup=False)
+            for line in lines_of(states):
+                out.print(line, markup=False)
+            failed = [state for state in states if state.state == "failed"]
+            if failed:
+                out.print(_table(failed[:MOST_FAILED]))
+            if len(failed) > MOST_FAILED:
+                out.print(f"... and {len(failed) - MOST_FAILED} more failed units.")
+    return 0
+
+
+def lines_of(states: Sequence[UnitState]) -> list[str]:
+    """What is to be said of a run's units."""
+    count = Counter(state.state for state in states)
+    done = [state for state in states if state.state == "done"]
+    lines = [
+        f"  {len(states):,} station-days: {count['done']:,} done, {count['failed']:,} failed, "
+        f"{count['planned']:,} to do",
+        f"  {sum(state.picks for state in done):,} picks, "
+        f"{sum(state.detections for state in done):,} detections",
+    ]
+    rate = rate_of([state.finished for state in states if state.finished is not None])
+    if rate is not None:
+        left = f"; {count['planned'] / rate:,.1f} h left" if count["planned"] else ""
+        lines.append(f"  {rate:,.0f} station-days an hour{left}")
+    return lines
+
+
+def rate_of(finished: Sequence[datetime]) -> float | None:
+    """Units an hour, over the newest hour of work at most; None where it can't be told."""
+    times = sorted(finished)
+    recent = [time for time in times if (times[-1] - time).total_seconds() < 3600]
+    if len(recent) < 2 or recent[0] == recent[-1]:
+        return None
+    return (len(recent) - 1) / (recent[-1] - recent[0]).total_seconds() * 3600
+
+
+def _table(failed: Sequence[UnitState]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("failed", "attempts", "reason"):
+        table.add_column(name, overflow="fold")
+    for state in failed:
+        table.add_row(f"  {state.key}", str(state.attempts), state.reason)
+    return table

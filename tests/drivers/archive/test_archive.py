@@ -1,0 +1,188 @@
+"""Whole archive runs, into each kind of store: killed, resumed, with rubbish among the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_archive import MIDNIGHT, station, write_sds
+
+from ml_prediction import cli
+from ml_prediction.core.results import Pick
+from ml_prediction.drivers.archive.status import lines_of, rate_of
+from ml_prediction.sinks.store import UnitKey, UnitState, open_store
+
+DAYS = ["--from", "2017-05-01", "--to", "2017-05-03"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four stations around a midnight."""
+    root = tmp_path_factory.mktemp("sds")
+    for number, code in enumerate(("AAA", "BBB", "CCC", "DDD")):
+        quakes = [MIDNIGHT - 300 + 7 * number, MIDNIGHT - 5.0]
+        write_sds(root, station(code, MIDNIGHT - 400, 800, quakes))
+    return root
+
+
+def is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def picks_in(url: str) -> list[Pick]:
+    with open_store(url, create=False) as store:
+        return list(store.picks())
+
+
+def states_in(url: str) -> dict[str, UnitState]:
+    with open_store(url, create=False) as store:
+        return {str(state.key): state for state in store.states()}
+
+
+def urls(folder: Path) -> list[str]:
+    return [f"sqlite:///{folder / 'p.db'}", f"parquet:///{folder / 'parquet'}"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_picks_of_an_undisturbed_one(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = urls(tmp_path)
+    undisturbed = stores[1]
+    assert cli.run(["archive", str(root), *DAYS, "--store", undisturbed, "--jobs", "2"]) == 0
+    expected = picks_in(undisturbed)
+    assert len(expected) >= 14
+    assert {str(key) for key in states_in(undisturbed)} == {
+        f"XX.{code} 2017-05-0{day}" for code in ("AAA", "BBB", "CCC", "DDD") for day in (1, 2)
+    }
+    said = capsys.readouterr()
+    assert f"{len(expected)} picks" in said.out
+
+    line = [sys.executable, "-m", "ml_prediction", "archive", str(root), *DAYS, "--resume"]
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        process = subprocess.Popen([*line, "--store", stores[0], "--jobs", "2"])
+        time.sleep(rng.uniform(4, 8))
+        process.kill()
+        process.wait()
+    done = subprocess.run([*line, "--store", stores[0], "--jobs", "1"], check=False)
+    assert done.returncode == 0
+    found = picks_in(stores[0])
+    assert [pick.id for pick in found] == [pick.id for pick in expected]
+    for pick, reference in zip(found, expected, strict=True):
+        assert abs(pick.time - reference.time) < 1e-3
+        assert pick.detection_id == reference.detection_id
+        assert pick.run_id == reference.run_id
+    assert cli.run(["archive", "status", "--store", stores[0]]) == 0
+    assert "8 station-days: 8 done, 0 failed, 0 to do" in capsys.readouterr().out
+
+
+def test_a_run_is_not_begun_twice_and_another_has_a_place_of_its_own(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", f"sqlite:///{tmp_path / 'p.db'}", "--jobs", "1"]
+    one = ["archive", str(root), "--from", "2017-05-02", "--to", "2017-05-03", *store]
+    one += ["--channels", "XX.AAA..HH?"]
+    assert cli.run(one) == 0
+    assert cli.run(one) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert cli.run([*one, "--resume"]) == 0
+    assert "1 of 1 units are done already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_day_that_cannot_be_read_fails_alone_and_is_done_once_it_is_mended(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "sds"
+    for code in ("AAA", "BBB"):
+        shutil.copytree(root / "2017" / "XX" / code, damaged / "2017" / "XX" / code)
+    files = sorted((damaged / "2017" / "XX" / "AAA").rglob("*.121"))
+    whole = {path: path.read_bytes() for path in files}
+    rubbish = np.random.default_rng(1).bytes(5000)
+    for path in files:
+        path.write_bytes(rubbish)
+    store = f"sqlite:///{tmp_path / 'p.db'}"
+    line = ["archive", str(damaged), *DAYS, "--store", store, "--jobs", "1"]
+    assert cli.run(line) == 4
+    said = capsys.readouterr()
+    assert "failed: XX.AAA 2017-05-01" in said.err
+    assert "1 units failed" in said.out
+    states = states_in(store)
+    assert states["XX.AAA 2017-05-01"].state == "failed"
+    assert states["XX.AAA 2017-05-01"].attempts == 3
+    assert sum(state.state == "done" for state in states.values()) == 3
+    assert cli.run(["archive", "status", "--store", store]) == 0
+    assert "No file of the day can be used" in capsys.readouterr().out
+    for path, body in whole.items():
+        path.write_bytes(body)
+    assert cli.run([*line, "--resume"]) == 0
+    assert {state.state for state in states_in(store).values()} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("archive ROOT --from May --to 2017-05-03", "--from May"),
+        ("archive ROOT --from 2017-05-03 --to 2017-05-03", "must be later"),
+        ("archive none --from 2017-05-01 --to 2017-05-03", "none is no folder"),
+        ("archive ROOT --from 2017-05-01 --to 2017-05-03 --store ftp://x/y", "ftp://"),
+        ("archive status --store sqlite:///none.db", "none.db"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_status_2(
+    line: str,
+    words: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(line.replace("ROOT", str(root)).split()) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_workers_and_leaves_what_is_done(root: Path, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'p.db'}"
+    line = [sys.executable, "-m", "ml_prediction", "archive", str(root), *DAYS, "--store", store]
+    process = subprocess.Popen([*line, "--jobs", "2"], start_new_session=True)
+    time.sleep(5)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) in (0, 130)
+    deadline = time.monotonic() + 20
+    while is_there(process.pid):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.1)
+    assert {state.state for state in states_in(store).values()} <= {"done", "planned"}
+
+
+def test_rate_and_time_left_are_those_of_the_newest_hour() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [begin + timedelta(minutes=minute) for minute in (0, 100, 110, 120)]
+    assert rate_of(times) == pytest.approx(6.0)
+    assert rate_of(times[:1]) is rate_of([]) is rate_of([begin, begin]) is None
+    key = UnitKey("XX", "AAA", date(2017, 5, 1))
+    states = [UnitState(key, "done", finished=each, picks=2) for each in times]
+    states += [UnitState(key, "planned")] * 12
+    assert lines_of(states) == [
+        "  16 station-days: 4 done, 0 failed, 12 to do",
+        "  8 picks, 0 detections",
+        "  6 station-days an hour; 2.0 h left",
+    ]

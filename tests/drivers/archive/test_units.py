@@ -1,0 +1,121 @@
+"""Units of an archive: which there are, and that their picks are those of one stream."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import obspy
+import pytest
+from small_archive import MIDNIGHT, station, write_sds
+
+import ml_prediction as mlp
+from ml_prediction.drivers.archive.picking import pick_unit
+from ml_prediction.drivers.archive.plan import Unit, plan_units
+from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.models import Model
+from ml_prediction.util.codes import NSLC, Instrument
+from ml_prediction.util.times import to_ns
+
+FIRST, END = date(2017, 5, 1), date(2017, 5, 3)
+SPAN = 1800.0
+"""Seconds on each side of midnight."""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stations for half an hour on each side of midnight; one has a gap, and a late start."""
+    root = tmp_path_factory.mktemp("sds")
+    quakes = [MIDNIGHT + at for at in (-900.0, -5.2, 40.0, 700.0)]  # S of the second: 00:00:00.5
+    whole = station("AAA", MIDNIGHT - SPAN, 2 * SPAN, quakes)
+    write_sds(root, whole)
+    late = station("BBB", MIDNIGHT - 600.001, 600.0 + SPAN, [MIDNIGHT - 4.0, MIDNIGHT + 300.0])
+    write_sds(root, late.cutout(MIDNIGHT + 100, MIDNIGHT + 103.5))
+    return root
+
+
+def test_a_station_has_a_unit_for_each_day_that_may_have_its_samples(archive: Path) -> None:
+    units = plan_units(archive, FIRST, date(2017, 5, 10))
+    assert [str(unit) for unit in units] == [
+        f"XX.{code} 2017-05-0{day}" for code in ("AAA", "BBB") for day in (1, 2, 3)
+    ]
+    assert {unit.channels for unit in units if unit.station == "AAA"} == {
+        tuple(NSLC("XX", "AAA", "", f"HH{letter}") for letter in "ENZ")
+    }
+    assert [len(unit.own_files) for unit in units] == [3, 3, 0] * 2
+    assert [len(unit.files) for unit in units] == [6, 6, 3] * 2
+    one = plan_units(archive, FIRST, END, networks=["X?"], channels=["HHZ"])
+    assert {unit.channels for unit in one if unit.station == "BBB"} == {
+        (NSLC("XX", "BBB", "", "HHZ"),)
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"end": FIRST}, ConfigurationError, "must be later"),
+        ({"root": Path("/nowhere")}, ConfigurationError, "is no folder"),
+        ({"networks": ["YY"]}, DataError, "no day files of YY"),
+        ({"first": date(1999, 1, 1), "end": date(1999, 1, 2)}, DataError, "has no files"),
+    ],
+    ids=["days", "root", "networks", "time"],
+)
+def test_what_cannot_be_planned_is_refused(
+    archive: Path, changes: dict[str, object], error: type[Exception], words: str
+) -> None:
+    options = {"root": archive, "first": FIRST, "end": END, **changes}
+    with pytest.raises(error, match=words):
+        plan_units(options.pop("root"), options.pop("first"), options.pop("end"), **options)  # type: ignore[arg-type]
+
+
+def test_days_picked_one_by_one_are_what_they_are_in_one_stream(archive: Path, eqt: Model) -> None:
+    whole = mlp.pick(obspy.read(str(archive / "*" / "*" / "*" / "*" / "*")), eqt)
+    units = plan_units(archive, FIRST, END)
+    parts = [pick_unit(unit, [eqt], RunConfig(), None, "") for unit in units]
+    found = {pick.id: pick for part in parts for pick in part.picks}
+    assert len(found) == sum(len(part.picks) for part in parts)
+    assert sorted(found) == sorted(pick.id for pick in whole.picks)
+    assert len(found) >= 12
+    for reference in whole.picks:
+        pick = found[reference.id]
+        assert abs(to_ns(pick.time) - to_ns(reference.time)) <= 1e6
+        assert pick.detection_id == reference.detection_id
+        assert pick.sigma == pytest.approx(reference.sigma, rel=1e-3)
+    detections = [d.id for part in parts for d in part.detections]
+    assert sorted(detections) == sorted(d.id for d in whole.detections)
+    for unit, part in zip(units, parts, strict=True):
+        start, end = unit.span
+        assert all(start <= pick.peak_time < end for pick in part.picks)
+    by_phase = [[(p.phase, p.time.day) for p in part.picks] for part in parts[:2]]
+    assert ("P", 1) in by_phase[0]  # of the earthquake over midnight, P is here and S there
+    assert by_phase[1][0] == ("S", 2)
+
+
+def test_what_each_instrument_has_sent_on_the_day_is_told(archive: Path, eqt: Model) -> None:
+    units = {(unit.station, unit.day.day): unit for unit in plan_units(archive, FIRST, END)}
+    found = pick_unit(units["AAA", 1], [eqt], RunConfig(), None, "")
+    (day,) = found.statistics
+    assert day.instrument == Instrument("XX", "AAA", "", "HH")
+    assert (day.samples, day.covered_s, day.gaps) == (3 * 180_000, 1800.0, 0)
+    assert (day.picks, day.detections) == (len(found.picks), len(found.detections))
+    assert 1800 // 30 < day.windows < (1800 + 500) // 30  # of the day and its context
+    assert day.skipped.keys() <= {"probabilities: warm-up", "windows: too few samples"}
+    (day,) = pick_unit(units["BBB", 2], [eqt], RunConfig(), None, "").statistics
+    assert day.gaps == 1
+    assert day.covered_s == pytest.approx(1800.0 - 3.5, abs=0.03)
+    assert day.samples == pytest.approx(3 * 100 * day.covered_s, abs=10)
+
+
+def test_a_day_of_neighbours_alone_is_empty_and_one_of_rubbish_is_refused(
+    archive: Path, tmp_path: Path, eqt: Model
+) -> None:
+    empty = plan_units(archive, date(2017, 5, 3), date(2017, 5, 4))[0]
+    part = pick_unit(empty, [eqt], RunConfig(), None, "")
+    assert (part.picks, part.statistics, part.problems) == ([], [], ())
+    rubbish = tmp_path / "XX.AAA..HHZ.D.2017.121"
+    rubbish.write_bytes(np.random.default_rng(1).bytes(5000))
+    unit = Unit("XX", "AAA", FIRST, (rubbish,), (NSLC("XX", "AAA", "", "HHZ"),))
+    with pytest.raises(DataError, match=r"XX\.AAA\.\.HHZ\.D\.2017\.121"):
+        pick_unit(unit, [eqt], RunConfig(), None, "")
