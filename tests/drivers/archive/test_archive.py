@@ -18,6 +18,7 @@ from small_archive import MIDNIGHT, station, write_sds
 from ml_prediction import cli
 from ml_prediction.core.results import Pick
 from ml_prediction.drivers.archive.status import lines_of, rate_of
+from ml_prediction.errors import MLPredictionError
 from ml_prediction.sinks.store import UnitKey, UnitState, open_store
 
 DAYS = ["--from", "2017-05-01", "--to", "2017-05-03"]
@@ -39,6 +40,13 @@ def is_there(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def has_begun(url: str) -> bool:
+    try:
+        return bool(states_in(url))
+    except MLPredictionError:  # no store, or no run in it, or it is being made
+        return False
 
 
 def picks_in(url: str) -> list[Pick]:
@@ -163,7 +171,10 @@ def test_an_interrupt_ends_the_workers_and_leaves_what_is_done(root: Path, tmp_p
     store = f"sqlite:///{tmp_path / 'p.db'}"
     line = [sys.executable, "-m", "ml_prediction", "archive", str(root), *DAYS, "--store", store]
     process = subprocess.Popen([*line, "--jobs", "2"], start_new_session=True)
-    time.sleep(5)
+    deadline = time.monotonic() + 60
+    while not has_begun(store):
+        assert time.monotonic() < deadline, "it does not begin"
+        time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(30) in (0, 130)
     deadline = time.monotonic() + 20
