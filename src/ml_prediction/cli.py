@@ -28,6 +28,16 @@ from ml_prediction import (
     cli_fetch,
     cli_rings,
 )
+from ml_prediction.cli_options import (
+    Combine,
+    Models,
+    Shares,
+    Weights,
+    chosen_models,
+    given_list,
+    listed,
+    run_config,
+)
 from ml_prediction.drivers.signals import ending_signals_interrupt
 from ml_prediction.drivers.terminal import (
     complain,
@@ -170,10 +180,10 @@ def pick(
             metavar="INPUT...", help="Files, folders, globs, or the root of an SDS archive."
         ),
     ],
-    model: cli_evaluate.Models = None,
-    weights: cli_evaluate.Weights = None,
-    combine: cli_evaluate.Combine = None,
-    shares: cli_evaluate.Shares = None,
+    model: Models = None,
+    weights: Weights = None,
+    combine: Combine = None,
+    shares: Shares = None,
     engine: Annotated[
         str | None,
         typer.Option(metavar="auto|torch|openvino", help="What computes the model."),
@@ -236,19 +246,17 @@ def pick(
     ] = None,
 ) -> int:
     """Pick waveform files. Options given here win over those of --config."""
-    from ml_prediction.config_toml import read_toml
     from ml_prediction.drivers import driver_local
-    from ml_prediction.drivers.run_config import RunConfig
 
     top = {
-        **cli_evaluate.chosen_models(model, weights, combine, shares),
+        **chosen_models(model, weights, combine, shares),
         "engine": engine,
         "out": out,
-        "channels": _listed(channels),
+        "channels": given_list(channels),
         "starttime": starttime,
         "endtime": endtime,
         "inventory": inventory,
-        "formats": _listed(formats),
+        "formats": given_list(formats),
         "calibration": calibration,
         "plot": plot,
         "jobs": jobs,
@@ -262,10 +270,9 @@ def pick(
         "one_component": one_component,
         "site": site,
         "stacking": stacking,
-        "blinding": _listed(blinding),
+        "blinding": given_list(blinding),
     }
-    given = {**_set(top), "pipeline": _set(inner)}
-    settings = RunConfig.from_tables({} if config is None else read_toml(config), given)
+    settings = run_config(config, top, inner)
     return driver_local.run(inputs, settings, out=results_console(), err=remarks_console())
 
 
@@ -367,9 +374,9 @@ def bench(
         out,
         minutes=minutes,
         threads=threads,
-        models=_listed(models) or (),
-        workloads=_listed(workloads) or (),
-        contenders=_listed(contenders) or (),
+        models=listed(models),
+        workloads=listed(workloads),
+        contenders=listed(contenders),
         weights=weights,
         shared=shared,
         quick=quick,
@@ -388,20 +395,11 @@ def config() -> int:
     return DONE
 
 
-def _set(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given; the others keep what the file or the default says."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _thresholds(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
     thresholds: dict[str, float] = {}
-    for part in _listed(text) or [text]:
+    for part in listed(text) or [text]:
         label, _, value = (word.strip() for word in part.partition("="))
         if label in thresholds:
             raise ConfigurationError(f"--threshold {text}: {label} is given twice; give it once.")

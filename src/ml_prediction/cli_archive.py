@@ -9,7 +9,17 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from ml_prediction import cli_evaluate
+from ml_prediction.cli_options import (
+    Combine,
+    ConfigOption,
+    Models,
+    Shares,
+    Weights,
+    chosen_models,
+    given_list,
+    listed,
+    run_config,
+)
 from ml_prediction.drivers.terminal import remarks_console, results_console
 from ml_prediction.errors import ConfigurationError
 
@@ -50,14 +60,14 @@ def run(
     channels: Annotated[
         str | None, typer.Option(metavar="'HH?,BH?,EN?'", help="Channel codes to use.")
     ] = None,
-    model: cli_evaluate.Models = None,
-    weights: cli_evaluate.Weights = None,
-    combine: cli_evaluate.Combine = None,
-    shares: cli_evaluate.Shares = None,
+    model: Models = None,
+    weights: Weights = None,
+    combine: Combine = None,
+    shares: Shares = None,
     inventory: Annotated[
         str | None, typer.Option(metavar="FILE", help="Station metadata, e.g. StationXML.")
     ] = None,
-    config: cli_evaluate.ConfigOption = None,
+    config: ConfigOption = None,
     store: StoreOption = DEFAULT_STORE,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes; default: one for each core.")
@@ -74,21 +84,21 @@ def run(
     from ml_prediction.util.machine import cores
 
     top: dict[str, Any] = {
-        **cli_evaluate.chosen_models(model, weights, combine, shares),
-        "channels": cli_evaluate.listed(channels) or None,
+        **chosen_models(model, weights, combine, shares),
+        "channels": given_list(channels),
         "inventory": inventory,
     }
     options = ArchiveOptions(
         root=Path(root),
         first=_day("--from", first),
         end=_day("--to", end),
-        networks=tuple(cli_evaluate.listed(networks)),
+        networks=tuple(listed(networks)),
         store=store,
         jobs=jobs or cores(),
         resume=resume,
         unit_timeout=unit_timeout,
     )
-    settings = cli_evaluate.run_config(config, top, {})
+    settings = run_config(config, top, {})
     return run_archive(options, settings, out=results_console(), err=remarks_console())
 
 

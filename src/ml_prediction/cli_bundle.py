@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ml_prediction.cli_evaluate import Combine
+from ml_prediction.cli_options import Combine, listed
 from ml_prediction.drivers.terminal import remarks_console, results_console
 from ml_prediction.errors import ConfigurationError
 
@@ -186,9 +186,9 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
         events=options["events"],
         data=None if options["no_waveforms"] else options["client"],
         pad=_pad(options["pad"]),
-        channels=_listed(options["channels"]),
+        channels=tuple(listed(options["channels"])),
         radius_km=options["radius"],
-        stations=None if stations is None else _listed(stations),
+        stations=None if stations is None else tuple(listed(stations)),
         models=models,
         **{name: options[name] for name in _AS_THEY_ARE},
     )
@@ -205,10 +205,6 @@ _AS_THEY_ARE: Final = (
     "attempts",
     "again",
 )
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _numbers(option: str, text: str, counts: tuple[int, ...], like: str) -> list[float]:

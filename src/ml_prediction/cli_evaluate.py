@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from ml_prediction.cli_options import (
+    Combine,
+    ConfigOption,
+    Models,
+    Shares,
+    Weights,
+    chosen_models,
+    listed,
+    run_config,
+)
 from ml_prediction.drivers.terminal import remarks_console, results_console
 from ml_prediction.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ml_prediction.drivers.explore_tools import Comparison
-    from ml_prediction.drivers.run_config import RunConfig
 
 PicksArgument = Annotated[
     str, typer.Argument(metavar="PICKS", help="Folder of `pick`, or a file of picks.")
@@ -59,26 +68,11 @@ LabelledArgument = Annotated[
         metavar="LABELLED", help="Folder with labels.csv and npz files, or SeisBench's dataset."
     ),
 ]
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", metavar="NAME[:WEIGHTS]", help="Architecture; several to combine."),
-]
-Combine = Annotated[
-    str | None,
-    typer.Option("--combine", metavar="max|mean|semblance", help="How models pick together."),
-]
-Shares = Annotated[
-    str | None, typer.Option("--shares", metavar="A,B", help="Weight of each model in the mean.")
-]
-Weights = Annotated[str | None, typer.Option(help="Name, or path of .pt or .json.")]
 Horizon = Annotated[
     float | None,
     typer.Option(metavar="S", help="Seconds after a sample whose windows count for it."),
 ]
 Crops = Annotated[int, typer.Option(metavar="N", help="Random cuts of each labelled window.")]
-ConfigOption = Annotated[
-    str | None, typer.Option("--config", metavar="FILE.toml", help="Options in a file.")
-]
 
 
 def evaluate(
@@ -235,18 +229,6 @@ def tune(
     )
 
 
-def chosen_models(
-    model: list[str] | None, weights: str | None, combine: str | None, shares: str | None
-) -> dict[str, Any]:
-    """What was said of models, as options of a run."""
-    return {
-        "model": model[0] if model and len(model) == 1 else model or None,
-        "weights": weights,
-        "combine": combine,
-        "shares": listed(shares) or None,
-    }
-
-
 def _comparison(
     picks: str,
     reference: str,
@@ -279,22 +261,6 @@ def _comparison(
         raise ConfigurationError(f"--by {by}: known are {', '.join(get_args(judging.By))}.")
     chosen = cast("judging.By", by)
     return Comparison(picks, reference, tolerance, scope, chosen, inventory, replicates, seed)
-
-
-def run_config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> RunConfig:
-    """Configuration of a file, with options over it; None is what was not given."""
-    from ml_prediction.config_toml import read_toml
-    from ml_prediction.drivers.run_config import RunConfig
-
-    given = {name: value for name, value in top.items() if value is not None}
-    pipeline = {name: value for name, value in inner.items() if value is not None}
-    table = {} if file is None else read_toml(file)
-    return RunConfig.from_tables(table, {**given, "pipeline": pipeline})
-
-
-def listed(text: str | None) -> list[str]:
-    """Parts of a text between commas; none of no text."""
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _known(option: str, text: str | None, allowed: tuple[str, ...]) -> list[Any]:
