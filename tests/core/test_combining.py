@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from ml_prediction.core.combining import SEMBLANCE_ORDER
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.pipeline import Pipeline
-from ml_prediction.errors import ConfigurationError
+from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models import Ensemble, Model, Normalisation, combine
 from ml_prediction.models.ensemble import Rule
 
@@ -276,3 +276,27 @@ def test_the_spec_of_an_ensemble_says_what_is_in_it() -> None:
     assert specs[0].labels == ("Detection", "P", "S")
     hashes = {spec.weights_sha256 for spec in (*specs, *(model.spec for model in models))}
     assert len(hashes) == 4  # the fake models have the same one
+
+
+def test_shares_are_part_of_what_an_ensemble_is() -> None:
+    models = [fake_model(), dull_model()]
+    plain, equal, uneven, doubled, other = (
+        combine(models, "mean", shares=shares).spec.weights_sha256
+        for shares in (None, (3.0, 3.0), (2.0, 1.0), (4.0, 2.0), (1.0, 2.0))
+    )
+    assert plain == equal
+    assert uneven == doubled
+    assert len({plain, uneven, other}) == 3
+
+
+def test_a_snapshot_of_another_rule_or_of_other_shares_is_a_data_error() -> None:
+    models = [fake_model(), dull_model()]
+    ensembles = [combine(models, rule) for rule in RULES]
+    ensembles.append(combine(models, "mean", shares=(2.0, 1.0)))
+    for one in ensembles:
+        snapshot = Pipeline(one).snapshot()
+        Pipeline(one).restore(snapshot)
+        for other in ensembles:
+            if other is not one:
+                with pytest.raises(DataError, match="other settings or weights"):
+                    Pipeline(other).restore(snapshot)

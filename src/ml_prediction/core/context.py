@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.feature_extraction import LONGEST
 from ml_prediction.core.postprocessing import GUARD
+from ml_prediction.core.response import CONTEXT
 from ml_prediction.models import Ensemble, Model
-
-SETTLING = 30.0  # seconds: filters and response removal start so long before a window
 
 
 def context_of(
@@ -37,6 +36,6 @@ def context_of(
     for spec in (member.spec for model in models for member in model.members):
         windows = (spec.in_samples + (config.stride or spec.stride)) / spec.sampling_rate
         longest = max(LONGEST.get(label, LONGEST["P"]) for label in spec.thresholds)
-        before = max(before, SETTLING + windows + longest + GUARD)
+        before = max(before, CONTEXT + windows + longest + GUARD)
         after = max(after, windows + config.lateness + LONGEST["P"] + LONGEST["Detection"])
     return math.ceil(before), math.ceil(after)

@@ -521,7 +521,12 @@ class Pipeline:
         return self._emit is None or self._emit[0] <= to_ns(time) < self._emit[1]
 
     def _identity(self) -> list[str]:
-        """What a snapshot depends on: settings, channels, and models but for their versions."""
-        specs = [replace(each.model.spec, versions={}, origin="") for each in self._members]
+        """What a snapshot depends on: settings, channels, and models but for their versions.
+
+        Both members and what they make together, which has the rule in its name and hash.
+        """
+        every = [each.model.spec for each in self._members]
+        every += [finder.spec for finder in self._finders]
+        specs = [replace(spec, versions={}, origin="") for spec in every]
         text = repr((specs, self._declared))
         return [self.config.hash, hashlib.sha256(text.encode()).hexdigest()]

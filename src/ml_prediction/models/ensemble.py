@@ -69,16 +69,18 @@ def combine(
     specs = [model.spec for model in models]
     _check(specs, rule, shares)
     weights = tuple(shares) if shares is not None else (1.0,) * len(specs)
-    return Ensemble(tuple(models), rule, weights, _combined(specs, rule))
+    return Ensemble(tuple(models), rule, weights, _combined(specs, rule, weights))
 
 
-def _combined(specs: Sequence[ModelSpec], rule: Rule) -> ModelSpec:
+def _combined(specs: Sequence[ModelSpec], rule: Rule, shares: Sequence[float]) -> ModelSpec:
     """What is to be known of the members as one model; the first one leads."""
     labels = dict.fromkeys(
         label for spec in specs for label in spec.labels if label in spec.thresholds
     )
     names = "+".join(spec.name for spec in specs)
-    whole = f"{rule}({'+'.join(spec.weights_sha256 for spec in specs)})"
+    equal = len(set(shares)) == 1
+    weighed = "" if equal else f" {[share / sum(shares) for share in shares]}"
+    whole = f"{rule}({'+'.join(spec.weights_sha256 for spec in specs)}){weighed}"
     return replace(
         specs[0],
         name=f"{rule}({names})",

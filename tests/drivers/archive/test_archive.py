@@ -16,9 +16,13 @@ import pytest
 from small_archive import MIDNIGHT, station, write_sds
 
 from ml_prediction import cli
+from ml_prediction.config import PipelineConfig
 from ml_prediction.core.results import Pick
+from ml_prediction.drivers.archive.run import record_of
 from ml_prediction.drivers.archive.status import lines_of, rate_of
+from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import MLPredictionError
+from ml_prediction.models import Model
 from ml_prediction.sinks.store import UnitKey, UnitState, open_store
 
 DAYS = ["--from", "2017-05-01", "--to", "2017-05-03"]
@@ -182,6 +186,25 @@ def test_an_interrupt_ends_the_workers_and_leaves_what_is_done(root: Path, tmp_p
         assert time.monotonic() < deadline, "a process is left"
         time.sleep(0.1)
     assert {state.state for state in states_in(store).values()} <= {"done", "planned"}
+
+
+def test_a_run_is_the_same_only_with_the_same_settings_models_and_calibration(
+    eqt: Model, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    one.write_text("{}")
+    other.write_text("{ }")
+    configs = [
+        RunConfig(),
+        RunConfig(channels=("HH?",)),
+        RunConfig(pipeline=PipelineConfig(stride=1500)),
+        RunConfig(calibration=str(one)),
+        RunConfig(calibration=str(other)),
+    ]
+    records = [record_of(tmp_path, config, [eqt]) for config in configs]
+    assert len({record.run_id for record in records}) == len(configs)
+    again = record_of(tmp_path, RunConfig(jobs=3, out="elsewhere"), [eqt])
+    assert again.run_id == records[0].run_id
 
 
 def test_rate_and_time_left_are_those_of_the_newest_hour() -> None:

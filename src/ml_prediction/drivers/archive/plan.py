@@ -12,6 +12,7 @@ from typing import Final
 from obspy import UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.sinks.store.base import UnitKey
 from ml_prediction.sources.inputs import InputFile, expand, sds_name
 from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.sources.selection import Selection
@@ -44,7 +45,12 @@ class Unit:
     channels: tuple[NSLC, ...]
 
     def __str__(self) -> str:
-        return f"{self.network}.{self.station} {self.day}"
+        return str(self.key)
+
+    @property
+    def key(self) -> UnitKey:
+        """The unit as stores know it."""
+        return UnitKey(self.network, self.station, self.day)
 
     @property
     def own_files(self) -> tuple[Path, ...]:

@@ -26,7 +26,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_configured
 from ml_prediction.errors import ServiceError
 from ml_prediction.models import Ensemble, Model
-from ml_prediction.sinks.store import RunRecord, Store, UnitKey, UnitResult, open_store
+from ml_prediction.sinks.store import RunRecord, Store, UnitResult, open_store
 
 ATTEMPTS: Final = 3
 """How often a unit is tried."""
@@ -97,9 +97,9 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     job = Job(config, record.run_id, config.threads or 1, inventory, options.unit_timeout)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(options.store))
-        store.begin(record, [key_of(unit) for unit in units], resume=options.resume)
+        store.begin(record, [unit.key for unit in units], resume=options.resume)
         done = {state.key for state in store.states() if state.state == "done"}
-        todo = [unit for unit in units if key_of(unit) not in done]
+        todo = [unit for unit in units if unit.key not in done]
         if done:
             err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
         count = min(options.jobs, max(len(todo), 1))
@@ -127,6 +127,7 @@ def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble])
         "pipeline": json_values(config.pipeline.model_dump()),
         "channels": list(config.channels),
         "inventory": None if config.inventory is None else _digest(Path(config.inventory)),
+        "calibration": None if config.calibration is None else _digest(Path(config.calibration)),
     }
     identity = json.dumps([said, [model["sha256"] for model in described]], sort_keys=True)
     return RunRecord(
@@ -138,11 +139,6 @@ def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble])
         created=datetime.now(UTC),
         root=str(root),
     )
-
-
-def key_of(unit: Unit) -> UnitKey:
-    """A unit as the store knows it."""
-    return UnitKey(unit.network, unit.station, unit.day)
 
 
 def _work(units: Sequence[Unit], workers: Workers, store: Store, err: Console) -> Counter[str]:
@@ -165,13 +161,13 @@ def _work(units: Sequence[Unit], workers: Workers, store: Store, err: Console) -
 
 
 def _fail(unit: Unit, failure: Failure, attempts: int, store: Store, err: Console) -> None:
-    _patiently(lambda: store.fail(key_of(unit), failure.reason, attempts), err)
+    _patiently(partial(store.fail, unit.key, failure.reason, attempts), err)
     err.print(f"failed: {unit}: {failure.reason}", markup=False)
 
 
 def _result(unit: Unit, found: UnitPicks, attempts: int) -> UnitResult:
     return UnitResult(
-        key_of(unit),
+        unit.key,
         found.picks,
         found.detections,
         found.statistics,
