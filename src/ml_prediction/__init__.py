@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from ml_prediction.config import PipelineConfig
+    from ml_prediction.core.outcome import Result
     from ml_prediction.core.packets import Packet
-    from ml_prediction.core.pipeline import Pipeline, Result
+    from ml_prediction.core.pipeline import Pipeline
     from ml_prediction.core.results import Detection, Pick
     from ml_prediction.core.run import pick
     from ml_prediction.errors import (
@@ -70,7 +71,7 @@ _HOMES: Final = {
     "Pick": "core.results",
     "Pipeline": "core.pipeline",
     "PipelineConfig": "config",
-    "Result": "core.pipeline",
+    "Result": "core.outcome",
     "combine": "models",
     "load_model": "models",
     "pick": "core.run",

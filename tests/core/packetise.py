@@ -16,8 +16,9 @@ import numpy.typing as npt
 from obspy import Trace, UTCDateTime
 from scipy import signal
 
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.packets import Packet, packets_from_trace
-from ml_prediction.core.pipeline import Pipeline, Result
+from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.preprocessing import Preprocessor
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.core.summary import Summary

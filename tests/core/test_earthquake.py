@@ -10,7 +10,7 @@ import pytest
 from core.packetise import assert_same_picks
 from obspy import Stream, UTCDateTime
 
-from ml_prediction.core.pipeline import Result
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.run import pick
 from ml_prediction.models import Model
 

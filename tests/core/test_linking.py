@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from obspy import UTCDateTime
 
 from ml_prediction.core.linking import DetectionLinker
-from ml_prediction.core.pipeline import Result
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.core.summary import Summary
 from ml_prediction.util.times import to_ns

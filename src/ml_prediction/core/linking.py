@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ml_prediction.core.pipeline import Result
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.results import Detection, Pick, pick_order
 from ml_prediction.util.times import to_ns
 

@@ -6,10 +6,10 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from obspy import Inventory, Stream, Trace, UTCDateTime
+from obspy import Inventory, Trace, UTCDateTime
 
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.channel import FOREVER
@@ -23,6 +23,7 @@ from ml_prediction.core.lane import (
     expected_channels,
     families,
 )
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.packets import Packet, to_packets
 from ml_prediction.core.postprocessing import Chunk
 from ml_prediction.core.prediction import Output
@@ -31,7 +32,7 @@ from ml_prediction.core.sites import Site, sites_of
 from ml_prediction.core.state import from_bytes, to_bytes
 from ml_prediction.core.stopwatch import Stopwatch
 from ml_prediction.core.summary import OF_INPUT, Summary
-from ml_prediction.core.traces import Fragment, to_stream
+from ml_prediction.core.traces import Fragment
 from ml_prediction.core.windows import Skipped, Window
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models.engine import Model
@@ -40,61 +41,10 @@ from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import seconds_to_ns, to_ns
 
 if TYPE_CHECKING:
-    import pandas
+    pass
 
 SNAPSHOT_VERSION = 6
 _STATE = ("preprocessors", "members", "finders")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Result:
-    """What became final in one call.
-
-    Attributes
-    ----------
-    picks, detections
-        In order of time.
-    links
-        Detections by the ids of the picks that belong to them, as far as they are known now.
-    fragments
-        Probabilities; :attr:`probabilities` has them as a Stream.
-    late
-        Samples that came too late and were not used.
-    linked_until
-        For each instrument and model id: picks with a peak before this time (ns) belong to the
-        detections known by now, or to none.
-    summary
-        Totals of the pipeline so far.
-    """
-
-    picks: list[Pick]
-    detections: list[Detection]
-    fragments: list[Fragment]
-    late: list[Packet]
-    linked_until: dict[tuple[str, str], int]
-    summary: Summary
-    links: dict[str, str] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return (
-            f"Result({len(self.picks)} picks, {len(self.detections)} detections, "
-            f"{len(self.fragments)} fragments of probabilities, {len(self.late)} late packets)"
-        )
-
-    @property
-    def probabilities(self) -> Stream:
-        """Probability traces (P, S, D) of the instruments, built at each access."""
-        return to_stream(self.fragments)
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """Picks as a table: one row each, the fields of Pick as columns, times in UTC."""
-        import pandas
-
-        names = [item.name for item in fields(Pick)]
-        table = pandas.DataFrame([pick.to_dict() for pick in self.picks], columns=names)
-        for name in ("time", "onset", "end", "peak_time"):
-            table[name] = pandas.to_datetime(table[name], utc=True, format="ISO8601")
-        return table
 
 
 @dataclass(slots=True)

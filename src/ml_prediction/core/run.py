@@ -9,8 +9,9 @@ from obspy import Inventory, Stream, Trace
 
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.linking import DetectionLinker
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.packets import Packet, to_packets
-from ml_prediction.core.pipeline import Pipeline, Result
+from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.results import detection_order, pick_order
 from ml_prediction.models.engine import Model
 from ml_prediction.models.ensemble import Ensemble

@@ -11,8 +11,9 @@ from typing import Final, Self
 from obspy import Inventory
 
 from ml_prediction.core.linking import DetectionLinker
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.packets import Packet
-from ml_prediction.core.pipeline import Pipeline, Result
+from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
 from ml_prediction.core.stopwatch import Stopwatch
 from ml_prediction.core.summary import Summary

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.packets import Packet
-from ml_prediction.core.pipeline import Pipeline, Result
+from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.sources.file_info import FileInfo
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import seconds_to_ns, to_utc

@@ -259,7 +259,7 @@ class EventBundle:
 
     def picks_frame(self) -> pd.DataFrame:
         """The models' picks as a table, one row each, times in UTC."""
-        from ml_prediction.core.pipeline import Result
+        from ml_prediction.core.outcome import Result
         from ml_prediction.core.summary import Summary
 
         return Result(list(self.picks), [], [], [], {}, Summary()).to_dataframe()

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ml_prediction.core.outcome import Result
 from ml_prediction.core.packets import Packet
-from ml_prediction.core.pipeline import Pipeline, Result
+from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.drivers.live.account import Account
 from ml_prediction.drivers.live.alarms import Alarm, Alarms
 from ml_prediction.drivers.live.archive import Archive
