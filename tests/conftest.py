@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from ml_prediction.models.engines.export_cache import VARIABLE
 with warnings.catch_warnings():  # ObsPy's own import uses a deprecated interface of Python 3.11
     warnings.simplefilter("ignore", DeprecationWarning)
     importlib.import_module("obspy")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&"; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEYS: Final = range(0x6D700000, 0x6D800000)
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -62,3 +64,35 @@ def test_several_threads_may_share_an_engine() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda window: engine(window[None]), windows))
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+ENGINES_COME_AND_GO = """
+import gc, signal
+import numpy as np
+import openvino
+from openvino import opset13
+from ml_prediction.models.engines.openvino_engine import OpenVinoEngine
+
+def build(windows):
+    entry = opset13.parameter([windows, 3, 100], np.float32)
+    return openvino.Model([opset13.relu(entry)], [entry])
+
+def used_engine():
+    engine = OpenVinoEngine(build, components=3, samples=100, labels=3, threads=1)
+    engine(np.zeros((1, 3, 100), dtype=np.float32))
+    return engine
+
+engines = [used_engine() for _ in range(2)]
+while engines:
+    del engines[0]  # the elder first
+    gc.collect()
+heard = []
+signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+signal.raise_signal(signal.SIGTERM)
+assert heard
+"""
+
+
+def test_signals_are_heard_when_engines_are_gone() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENGINES_COME_AND_GO], check=False)
+    assert ended.returncode == 0

@@ -35,6 +35,10 @@ MOST_THREADS: Final = 16
 
 Build = Callable[[int], openvino.Model]
 
+# One for the process, for good: on processors with AMX each one replaces the thread's stack for
+# signals, and the end of two, the elder first, leaves that of the elder, which is no more.
+_CORE: Final = openvino.Core()
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -175,7 +179,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,
         }
-        return openvino.Core().compile_model(self._build(size), "CPU", settings)
+        return _CORE.compile_model(self._build(size), "CPU", settings)
 
 
 def _collect(running: deque[tuple[int, Request]], outputs: Floats32) -> None:
@@ -186,5 +190,5 @@ def _collect(running: deque[tuple[int, Request]], outputs: Floats32) -> None:
 
 def runtime_name() -> str:
     """OpenVINO's version and the processor that it compiles for."""
-    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    processor = _CORE.get_property("CPU", "FULL_DEVICE_NAME")
     return f"openvino {openvino.__version__} on {processor}"
