@@ -82,7 +82,7 @@ def picks_of_files(folder: Path, options: list[str], out: Path) -> tuple[list[Ke
 def configured(system: LiveSystem, channels: list[str], model: str, shared: Path) -> None:
     """The module's files: the same channels and the same model."""
     codes = [channel.split(".") for channel in channels]
-    lines = [f"{sta} {cha} {net} {loc or '--'}" for net, sta, loc, cha in codes]
+    lines = [f"{sta} {cha} {net} {loc or '--'}" for net, sta, loc, cha in codes if net and sta]
     (system.params / "stations").write_text("\n".join(lines))
     weights = (shared / "models" / "phasenet" / "original").resolve()
     system.configure(
