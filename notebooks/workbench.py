@@ -107,7 +107,7 @@ class Labelled:
         """Random cuts, so many of each window, the same at every call; all that `SIZE` allows."""
         if not small():
             return list(crops(self.windows, count))
-        return [cut for cut in crops(self.windows, 1) if self._number(cut) % 8 == 0]
+        return [cut for cut in crops(self.windows, 1) if self._number(cut) % 16 == 0]
 
     def channels_of(self, crop: Crop) -> str:
         """Channel codes of the window that a cut is of."""
