@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 from obspy import Trace, UTCDateTime
 
-from ml_prediction.core.results import Detection, Pick
 from ml_prediction.sinks.store import open_store
 
 FIRST = UTCDateTime(2017, 5, 1)
@@ -168,10 +167,10 @@ def _command_line(pid: int) -> str:
         return ""
 
 
-def picks_of(store: str) -> tuple[list[Pick], list[Detection]]:
-    """All that a store has."""
+def picks_of(store: str) -> tuple[list[str], list[str]]:
+    """All that a store has, in words: what is no number is like itself there."""
     with open_store(store, create=False) as opened:
-        return list(opened.picks()), list(opened.detections())
+        return list(map(repr, opened.picks())), list(map(repr, opened.detections()))
 
 
 def runs(arguments: argparse.Namespace) -> None:
@@ -230,7 +229,7 @@ def main() -> None:
         one.add_argument("work", type=Path)
     running.add_argument("--stores", nargs="+", required=True, metavar="URL")
     running.add_argument("--kills", type=int, default=20)
-    running.add_argument("--pause", type=float, default=12.0, help="seconds between kills, at most")
+    running.add_argument("--pause", type=float, default=40.0, help="seconds between kills, at most")
     running.add_argument("--seed", type=int, default=1)
     working.add_argument("--counts", type=int, nargs="+", default=[1, 2])
     working.add_argument("--rounds", type=int, default=1)

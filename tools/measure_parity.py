@@ -22,6 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import numpy as np
+import obspy
 from live_system import LiveSystem, live_system, picks_in
 
 SETS: Final = ("Full_Array", "Bremerton_6C", "Gappy_Data", "Analogue_EQs")
@@ -62,9 +64,9 @@ def model_options(shared: Path, model: str) -> list[str]:
     return ["--model", model]
 
 
-def picks_of_files(folder: Path, options: list[str], out: Path) -> tuple[list[Key], list[str]]:
+def picks_of_files(files: list[str], options: list[str], out: Path) -> tuple[list[Key], list[str]]:
     """What `pick` finds, and the channels that it was given."""
-    run("pick", str(folder), *options, "--out", str(out), "--formats", "csv")
+    run("pick", *files, *options, "--out", str(out), "--formats", "csv")
     channels = json.loads((out / "summary.json").read_text())["channels"]
     with (out / "picks.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -134,12 +136,12 @@ def unlike(these: list[Key], others: list[Key]) -> list[Key]:
 def compare(shared: Path, name: str, model: str) -> bool:
     """One set with one model in all ways; whether all picks are the same."""
     folder = shared / "data" / name
-    files = [str(path) for path in sorted(folder.rglob("*")) if is_waveforms(path)]
+    files = [str(path) for path in sorted(folder.rglob("*")) if is_playable(path)]
     base = random.SystemRandom().randrange(0x6D600000, 0x6D6FFF00)
     right = True
     with TemporaryDirectory() as scratch:
         wanted, channels = picks_of_files(
-            folder, model_options(shared, model), Path(scratch) / "files"
+            files, model_options(shared, model), Path(scratch) / "files"
         )
         for number, (way, options) in enumerate(WAYS.items()):
             system_folder = Path(scratch) / str(number)
@@ -161,9 +163,14 @@ def compare(shared: Path, name: str, model: str) -> bool:
     return right
 
 
-def is_waveforms(path: Path) -> bool:
-    """Whether a file of a set is neither metadata nor a table."""
-    return path.is_file() and path.suffix not in (".xml", ".csv", ".json", ".md", ".txt")
+def is_playable(path: Path) -> bool:
+    """Whether a file has waveforms of whole numbers: stock Earthworm refuses others."""
+    if path.is_dir() or path.suffix in (".xml", ".csv", ".json", ".md", ".txt"):
+        return False
+    try:
+        return all(np.issubdtype(trace.data.dtype, np.integer) for trace in obspy.read(path))
+    except (TypeError, ValueError, OSError):  # what ObsPy can't read
+        return True
 
 
 def main() -> None:
