@@ -174,10 +174,11 @@ def picks_of(store: str) -> tuple[list[str], list[str]]:
 
 
 def runs(arguments: argparse.Namespace) -> None:
-    """Compare killed runs into each store with an undisturbed one."""
+    """Compare killed runs into each store with an undisturbed one, which is used again."""
     rng = random.Random(arguments.seed)
-    calm = f"parquet://{arguments.work.resolve() / 'calm'}"
-    seconds = undisturbed(archive(arguments.root, calm, arguments.days, arguments.options))
+    calm = f"parquet:///{arguments.work.resolve() / 'calm'}"
+    command = archive(arguments.root, calm, arguments.days, arguments.options)
+    seconds = undisturbed([*command, "--resume"])
     wanted = picks_of(calm)
     print(
         f"undisturbed: {len(wanted[0])} picks, {len(wanted[1])} detections in {seconds:.0f} s",
@@ -198,7 +199,7 @@ def workers(arguments: argparse.Namespace) -> None:
     """Throughput of one process and of more, in turn, each from nothing."""
     for number in range(arguments.rounds):
         for count in arguments.counts:
-            url = f"parquet://{arguments.work.resolve() / f'workers-{number}-{count}'}"
+            url = f"parquet:///{arguments.work.resolve() / f'workers-{number}-{count}'}"
             command = archive(arguments.root, url, arguments.days, arguments.options)
             seconds = undisturbed([*command, "--jobs", str(count)])
             with open_store(url, create=False) as store:

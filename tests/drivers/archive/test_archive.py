@@ -75,7 +75,7 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 @pytest.fixture(scope="module")
 def expected(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pick]:
     """What an undisturbed run finds, into Parquet."""
-    url = f"parquet://{tmp_path_factory.mktemp('undisturbed') / 'parquet'}"
+    url = f"parquet:///{tmp_path_factory.mktemp('undisturbed') / 'parquet'}"
     assert cli.run(["archive", str(root), *DAYS, "--store", url, "--jobs", "2"]) == 0
     assert {str(key) for key in states_in(url)} == {
         f"XX.{code} 2017-05-0{day}" for code in ("AAA", "BBB", "CCC", "DDD") for day in (1, 2)
