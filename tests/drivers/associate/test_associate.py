@@ -15,10 +15,11 @@ import pytest
 from obspy import Inventory, UTCDateTime
 from obspy.core.event import Catalog, Event
 from obspy.geodetics import gps2dist_azimuth
-from synthetic_quakes import QUAKES, START, false_picks, fill, network, true_picks
+from synthetic_quakes import QUAKES, false_picks, fill, network, true_picks
 
 from ml_prediction import cli, load_model, pick
 from ml_prediction.core.results import Pick
+from ml_prediction.drivers.associate import velocity
 from ml_prediction.sinks.quakeml import resource_id
 from ml_prediction.sinks.store import open_store
 from ml_prediction.sinks.tables import picks_csv
@@ -40,6 +41,12 @@ def of_quakes(inventory: Inventory) -> list[list[Pick]]:
 def all_picks(inventory: Inventory, of_quakes: list[list[Pick]]) -> list[Pick]:
     true = [pick for picks in of_quakes for pick in picks]
     return [*true, *false_picks(inventory, true)]
+
+
+@pytest.fixture(autouse=True)
+def coarse_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Travel times to some 0.1 s, quickly; those of the table itself are tested elsewhere."""
+    monkeypatch.setattr(velocity, "MOST_NODES", 100_000)
 
 
 @pytest.fixture
@@ -241,14 +248,14 @@ def test_an_inventory_of_elsewhere_is_an_error(
 
 
 @pytest.mark.usefixtures("pyocto", "place")
-@pytest.mark.parametrize("velocity", ["6.2,3.6", "layers.csv"])
-def test_velocities_can_be_given(of_quakes: list[list[Pick]], velocity: str) -> None:
+@pytest.mark.parametrize("given", ["6.2,3.6", "layers.csv"])
+def test_velocities_can_be_given(of_quakes: list[list[Pick]], given: str) -> None:
     Path("layers.csv").write_text("depth,vp,vs\n0,5.8,3.36\n20,5.8,3.36\n20,6.5,3.75\n")
     store_of(of_quakes[0])
-    assert associate("--velocity", velocity) == 0
+    assert associate("--velocity", given) == 0
     (event,) = read()
     assert len(event.picks) > 20
-    assert resource_id("velocity", velocity) == str(event.preferred_origin().earth_model_id)
+    assert resource_id("velocity", given) == str(event.preferred_origin().earth_model_id)
 
 
 @pytest.mark.usefixtures("pyocto", "place")
@@ -311,12 +318,13 @@ def of_record(shared: Path, record: str) -> list[Pick]:
     return [dataclasses.replace(found, run_id="may") for found in pick(stream, model).picks]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pyocto", "place")
 @pytest.mark.parametrize(
     ("event_id", "record", "stations", "least"),
     [
         ("uw61965081", "PortTownsend_M4.3", "Example_Stations.xml", 6),
-        pytest.param("uw61956601", "Seattle_M2.1", "Stations.txt", 50, marks=pytest.mark.slow),
+        ("uw61956601", "Seattle_M2.1", "Stations.txt", 50),
     ],
     ids=["M4.3, six stations", "M2.1, 109 stations"],
 )
@@ -336,4 +344,3 @@ def test_real_earthquakes_come_out_near_their_catalogue_origins(
     assert metres < 10_000
     assert abs(found.time - origin.time) < 1.5
     assert abs(found.depth - origin.depth) < 10_000
-    assert found.time > START
