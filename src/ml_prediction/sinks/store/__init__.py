@@ -7,6 +7,7 @@ from typing import Final
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store.base import (
+    PickCounts,
     RunRecord,
     StationDay,
     Store,
@@ -16,6 +17,7 @@ from ml_prediction.sinks.store.base import (
 )
 
 __all__ = [
+    "PickCounts",
     "RunRecord",
     "StationDay",
     "Store",
