@@ -14,8 +14,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import BoundaryNorm, Colormap, LogNorm, Normalize
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ml_prediction.drivers.archive.overview import FEWEST_FOR_RATIO, Overview
 from ml_prediction.sinks.store.bins import PROBABILITY_EDGES, SIGMA_EDGES_S
@@ -23,13 +25,16 @@ from ml_prediction.sinks.store.bins import PROBABILITY_EDGES, SIGMA_EDGES_S
 COLOURS: Final = {"P": "#0072B2", "S": "#D55E00"}  # Okabe and Ito's palette
 OTHER: Final = "#999999"
 FAILED: Final = "#D55E00"
-NONE: Final = "#E6E6E6"
-NO_PICK: Final = "#FFFFFF"
+NONE: Final = "#F0F0F0"
+ZERO: Final = "#CC79A7"
+COLOUR_MAP: Final = "viridis"
+
+HALF_A_DAY: Final = np.timedelta64(12, "h")
 
 ROWS_A_PAGE: Final = 60
 MOST_DAYS: Final = 62
 """Columns that are days; with more days they are months."""
-_DPI: Final = 100
+_DPI: Final = 110
 _WIDTH_IN: Final = 11.0
 
 
@@ -77,20 +82,21 @@ def pick_calendar(found: Overview) -> Iterator[tuple[str, bytes]]:
     columns = columns_of(found.days)
     values, failed = columns.mean(found.picks), columns.any(found.failed)
     known = values[values > 0]
-    most = float(known.max()) if len(known) else 1.0
-    least = min(max(float(known.min()), 0.1), most / 2) if len(known) else 0.5
+    # A few stations and days are far out, and would take the colours from the others.
+    least, most = np.percentile(known, (1, 99.5)) if len(known) else (1.0, 1.0)
     norm = LogNorm(least, max(most, 2 * least))
+    values = np.where(values > 0, np.maximum(values, least), values)
     label = "picks a day" + (" (mean of the month's done days)" if columns.monthly else "")
-    yield from _calendar(found.names, columns, values, failed, norm, "cividis", label)
+    yield from _calendar(found.names, columns, values, failed, norm, label)
 
 
 def cover_calendar(found: Overview) -> Iterator[tuple[str, bytes]]:
     """The same of the share of the day that data cover."""
     columns = columns_of(found.days)
     values, failed = columns.mean(found.cover) * 100, columns.any(found.failed)
-    norm = BoundaryNorm([0, 1e-6, 25, 50, 75, 90, 99, 99.9, 100.001], 256)
+    norm = BoundaryNorm([1e-6, 25, 50, 75, 90, 99, 99.9, 100.001], 256)
     label = "% of the day covered by data" + (" (mean of the month)" if columns.monthly else "")
-    yield from _calendar(found.names, columns, values, failed, norm, "cividis", label)
+    yield from _calendar(found.names, columns, values, failed, norm, label)
 
 
 def network_days(found: Overview) -> bytes:
@@ -107,8 +113,10 @@ def network_days(found: Overview) -> bytes:
         below.bar(
             days, found.failed.sum(axis=0), bottom=done, color=FAILED, label="failed", **width
         )
-        below.legend(frameon=False, ncols=2, loc="lower left")
-    below.set(ylabel="stations")
+        below.legend(ncols=2, loc="lower left", framealpha=0.9)
+    below.set(ylabel="stations", xlim=(days[0] - HALF_A_DAY, days[-1] + HALF_A_DAY))
+    formatter: Any = ConciseDateFormatter  # not typed
+    below.xaxis.set_major_formatter(formatter(below.xaxis.get_major_locator()))
     return _png(figure)
 
 
@@ -171,12 +179,9 @@ def _calendar(
     values: npt.NDArray[np.float64],
     failed: npt.NDArray[np.bool_],
     norm: Normalize,
-    colours: str,
     label: str,
 ) -> Iterator[tuple[str, bytes]]:
-    cmap = matplotlib.colormaps[colours].copy()
-    cmap.set_under(NO_PICK)
-    cmap.set_bad(NONE)
+    cmap = matplotlib.colormaps[COLOUR_MAP].with_extremes(under=ZERO, bad=NONE)
     for first in range(0, len(names), ROWS_A_PAGE):
         rows = slice(first, first + ROWS_A_PAGE)
         shown = names[rows]
@@ -203,8 +208,8 @@ def _calendar_page(
 ) -> bytes:
     figure = _figure(1.5 + 0.155 * len(names))
     axes = figure.subplots()
-    # Zero is below every norm's lowest colour, and is white.
-    drawn = np.where(values == 0, -1.0, values)
+    # Zero is given a colour of its own: that of what lies below the norm's least.
+    drawn = np.where(values == 0, (colours.norm.vmin or 0.0) / 2, values)
     mesh = axes.pcolormesh(
         drawn, cmap=colours.map, norm=colours.norm, edgecolors="white", linewidth=0.3
     )
@@ -213,36 +218,36 @@ def _calendar_page(
         where[:, 1] + 0.5, where[:, 0] + 0.5, s=14, marker="x", color=FAILED, linewidth=1.2
     )
     axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=7.5)
-    axes.set_xticks(*_ticks(columns), fontsize=8)
+    every = max(1, -(-len(columns.labels) // 31))
+    chosen = range(0, len(columns.labels), every)
+    heads, tails = zip(*(columns.labels[n].rsplit("-", 1) for n in chosen), strict=True)
+    axes.set_xticks([n + 0.5 for n in chosen], tails, fontsize=8)
+    for place, head, before in zip(chosen, heads, ("", *heads), strict=False):
+        if head != before:
+            axes.annotate(
+                head, (place, 0), (0, 17), textcoords="offset points", fontsize=8, va="bottom"
+            )
     axes.set_ylim(len(names), 0)
     axes.tick_params(length=0)
     axes.tick_params(axis="x", top=True, labeltop=True, labelbottom=len(names) > 30)
     axes.set_frame_on(False)
     bar = figure.colorbar(mesh, ax=axes, fraction=0.03, pad=0.01, aspect=25)
     bar.set_label(colours.label, fontsize=8)
+    if isinstance(colours.norm, BoundaryNorm):
+        bounds = colours.norm.boundaries
+        bar.set_ticks(list(bounds), labels=[f"{round(bound, 2):g}" for bound in bounds])
+    else:
+        bar.locator = LogLocator(subs=(1, 2, 5))
+        bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+        bar.minorticks_off()
     bar.ax.tick_params(labelsize=8)
     keys = [
-        Patch(facecolor=NO_PICK, edgecolor=OTHER, label="0"),
-        Patch(facecolor=NONE, label="nothing picked"),
+        Patch(facecolor=ZERO, label="0"),
+        Patch(facecolor=NONE, label="no unit done"),
         axes.scatter([], [], s=14, marker="x", color=FAILED, label="failed"),
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return _png(figure)
-
-
-def _ticks(columns: Columns) -> tuple[list[float], list[str]]:
-    """Places and labels of columns, so many as have room."""
-    every = max(1, -(-len(columns.labels) // 31))
-    chosen = range(0, len(columns.labels), every)
-    return [n + 0.5 for n in chosen], [_short(columns, n, every) for n in chosen]
-
-
-def _short(columns: Columns, number: int, every: int) -> str:
-    """Day or month alone, with the month or year where it begins."""
-    label = columns.labels[number]
-    before = columns.labels[number - every] if number >= every else ""
-    head, _, tail = label.rpartition("-")
-    return tail if before.rpartition("-")[0] == head else f"{tail}\n{head}"
 
 
 def _summed(
