@@ -108,10 +108,10 @@ def test_counts_are_those_of_the_store(url: str) -> None:
     page = parsed(to_html(found))
     assert f"{len(picks):,} picks" in page.text
     assert "9 station-days: 7 done, 1 failed, 1 to do" in page.text
-    for row in station_rows(found):
-        of_station = [pick for pick in picks if f"UW.{pick.station}" == row.name]
-        assert row.picks == row.p + row.s == len(of_station)
-        assert row.p == sum(pick.phase == "P" for pick in of_station)
+    for of in station_rows(found):
+        of_station = [pick for pick in picks if f"UW.{pick.station}" == of.name]
+        assert of.picks == of.p + of.s == len(of_station)
+        assert of.p == sum(pick.phase == "P" for pick in of_station)
 
 
 def test_stations_that_stand_out_come_first_with_the_reason(found: Overview) -> None:
