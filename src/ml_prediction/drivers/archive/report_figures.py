@@ -32,6 +32,8 @@ COLOUR_MAP: Final = "viridis"
 HALF_A_DAY: Final = np.timedelta64(12, "h")
 
 ROWS_A_PAGE: Final = 60
+"""At most; pages are of one length, about."""
+
 MOST_DAYS: Final = 62
 """Columns that are days; with more days they are months."""
 _DPI: Final = 110
@@ -182,8 +184,9 @@ def _calendar(
     label: str,
 ) -> Iterator[tuple[str, bytes]]:
     cmap = matplotlib.colormaps[COLOUR_MAP].with_extremes(under=ZERO, bad=NONE)
-    for first in range(0, len(names), ROWS_A_PAGE):
-        rows = slice(first, first + ROWS_A_PAGE)
+    pages = -(-len(names) // ROWS_A_PAGE)
+    for number in range(pages):
+        rows = slice(number * len(names) // pages, (number + 1) * len(names) // pages)
         shown = names[rows]
         description = f"{label}: {shown[0]} to {shown[-1]}"
         yield (
