@@ -19,7 +19,8 @@ from synthetic_quakes import QUAKES, false_picks, fill, network, true_picks
 
 from ml_prediction import cli, load_model, pick
 from ml_prediction.core.results import Pick
-from ml_prediction.drivers.associate import velocity
+from ml_prediction.drivers.associate import run, velocity
+from ml_prediction.drivers.associate.octo import Area, Settings
 from ml_prediction.sinks.quakeml import resource_id
 from ml_prediction.sinks.store import open_store
 from ml_prediction.sinks.tables import picks_csv
@@ -306,6 +307,43 @@ def test_wrong_use_is_refused(
     assert associate(*options) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not Path(EVENTS).exists()
+
+
+def test_options_not_given_are_the_settings_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def remember(options: Any, settings: Any, **consoles: Any) -> int:
+        asked.extend((options, settings))
+        return 0
+
+    monkeypatch.setattr(run, "run_associate", remember)
+    line = "associate --store a.db --inventory b.xml --out c.xml"
+    assert cli.run(line.split()) == 0
+    assert asked == [run.AssociateOptions("a.db", None, "b.xml", Path("c.xml")), Settings()]
+    asked.clear()
+    assert cli.run([*line.split(), "--area", "45,49,179,-178.5", "--from", "2017-05-01"]) == 0
+    assert asked[0].start == UTCDateTime(2017, 5, 1)
+    assert asked[1].area == Area(45, 49, 179, -178.5)
+
+
+@pytest.mark.usefixtures("pyocto", "place")
+@pytest.mark.parametrize("area", [[], ["--area", "46.9,48.1,179.5,-179.5"]], ids=["all", "area"])
+def test_the_date_line_is_no_border(
+    inventory: Inventory, of_quakes: list[list[Pick]], area: list[str]
+) -> None:
+    store_of(of_quakes[0])
+    moved = inventory.copy()
+    for station in moved[0]:
+        east = station.longitude + 302.5  # from around -122.5 to around 180
+        station.longitude = east - 360 if east > 180 else east
+    moved.write("moved.xml", format="STATIONXML")
+    assert associate(*area, inventory="moved.xml") == 0
+    (event,) = read()
+    assert pick_ids(event) == ids(of_quakes[0])
+    expected = QUAKES[0].longitude + 302.5
+    assert event.preferred_origin().longitude == pytest.approx(expected - 360, abs=0.1)
 
 
 def of_record(shared: Path, record: str) -> list[Pick]:

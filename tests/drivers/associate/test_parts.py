@@ -17,7 +17,7 @@ from synthetic_quakes import FIRST_ARRIVALS
 
 from ml_prediction.core.results import Pick
 from ml_prediction.drivers.associate.doubles import one_per_arrival
-from ml_prediction.drivers.associate.octo import in_pieces
+from ml_prediction.drivers.associate.octo import each_once, in_pieces
 from ml_prediction.drivers.associate.pick_file import read_pick_file
 from ml_prediction.drivers.associate.places import Code, Places
 from ml_prediction.drivers.associate.velocity import spacing_km, velocity_model, write_table
@@ -154,6 +154,16 @@ def test_events_are_the_same_in_pieces_and_at_once() -> None:
     assert max(lengths) < 200
     assert found == [event.id for event in whole(picks)]
     assert len(found) == 200
+
+
+def test_a_pick_of_two_events_stays_where_it_fits_better() -> None:
+    own, shared, other = at_seconds(0.0, 10.0, 20.0)
+    first = Event(TIME, 0, 0, 0, (Arrival(own, 1.0, 1, 0), Arrival(shared, -0.9, 1, 0)))
+    second = Event(TIME + 9, 0, 0, 0, (Arrival(shared, 0.1, 1, 0), Arrival(other, 0.2, 1, 0)))
+    third = Event(TIME + 9, 0, 0, 0, (Arrival(shared, 0.5, 1, 0),))
+    found = each_once([first, second, third])
+    assert [[a.pick for a in event.arrivals] for event in found] == [[own], [shared, other]]
+    assert each_once([first]) == [first]
 
 
 def test_pick_files_read_back(tmp_path: Path) -> None:

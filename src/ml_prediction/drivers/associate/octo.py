@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,7 +179,7 @@ class Associator:
         found = [
             _event(row, of_event[row.idx], picks, places) for row in events.itertuples(index=False)
         ]
-        return sorted(found, key=lambda event: (event.time, event.id))
+        return each_once(sorted(found, key=lambda event: (event.time, event.id)))
 
     def _limits(
         self, stations: Any, settings: Settings
@@ -202,6 +202,23 @@ def import_pyocto() -> Any:
             "pip install 'ml-prediction[associate]'."
         ) from error
     return pyocto
+
+
+def each_once(events: Sequence[Event]) -> list[Event]:
+    """Events of which each pick is in one only: PyOcto may put it into two where slices meet.
+
+    It stays where its residual is smaller.
+    """
+    best: dict[str, tuple[float, int]] = {}
+    for number, event in enumerate(events):
+        for arrival in event.arrivals:
+            here = (abs(arrival.residual_s), number)
+            best[arrival.pick.id] = min(best.get(arrival.pick.id, here), here)
+    kept = [
+        replace(event, arrivals=tuple(a for a in event.arrivals if best[a.pick.id][1] == number))
+        for number, event in enumerate(events)
+    ]
+    return [event for event in kept if event.arrivals]
 
 
 def in_pieces(
