@@ -124,7 +124,7 @@ def test_stations_that_stand_out_come_first_with_the_reason(found: Overview) -> 
     picks[2] = 400
     picks[0] = [8, 0, 8, 8]
     changed = {row.name: row for row in station_rows(dataclasses.replace(found, picks=picks))}
-    assert changed["UW.S0"].remarks == ("silent on 1 days with data",)
+    assert changed["UW.S0"].remarks == ("silent on 1 of its days with data",)
     assert changed["UW.S2"].remarks[0].startswith("noisy: 50.0 times")
 
 
@@ -207,6 +207,30 @@ def test_the_best_instrument_counts_for_a_day(tmp_path: Path) -> None:
         found = overview(store)
     assert found.cover.tolist() == [[0.75]]
     assert found.gaps.tolist() == [[7]]
+
+
+def test_a_done_day_without_data_is_not_covered(tmp_path: Path) -> None:
+    units = make_units(3, 1)
+    with open_store(f"sqlite:///{tmp_path / 'picks.db'}") as store:
+        store.begin(make_run(), units, resume=False)
+        store.write(make_result(units[0], count=1))
+        store.write(make_result(units[1], count=0, statistics=[]))
+        found = overview(store)
+    assert found.cover[:2, 0].round(3).tolist() == [1.0, 0.0]
+    assert np.isnan(found.cover[2, 0])  # planned
+    assert station_rows(found)[0].remarks == ("no pick, and hardly data",)
+
+
+def test_members_of_an_ensemble_are_named(found: Overview) -> None:
+    members = [
+        {"name": name, "weights": "stead", "sha256": "11" * 32, "engine": "torch", "citation": name}
+        for name in ("PhaseNet", "EQTransformer")
+    ]
+    ensemble = {"name": "both", "weights": "w", "sha256": "22" * 32, "combine": "semblance"}
+    run = dataclasses.replace(found.run, models=[{**ensemble, "members": members}])
+    text = parsed(to_html(dataclasses.replace(found, run=run))).text
+    for word in ("both:w", "semblance", "PhaseNet", "11" * 32, "22" * 32):
+        assert word in text
 
 
 def test_the_command_writes_the_page_of_a_run(

@@ -51,7 +51,7 @@ class Overview:
     failed
         Where a unit has failed.
     cover
-        Share of the day that the data cover, of the instrument that has most; NaN where unknown.
+        Share of a done day that the data cover, of the instrument that has most; NaN where unknown.
     gaps
         Gaps, of the instrument that has most; NaN where unknown.
     counts
@@ -136,6 +136,8 @@ def overview(store: Store, run_id: str | None = None) -> Overview:
         place = row[key.network, key.station], (key.day - days[0]).days
         cover[place] = np.fmax(cover[place], min(statistics.covered_s / DAY_S, 1.0))
         gaps[place] = np.fmax(gaps[place], statistics.gaps)
+    if not np.isnan(cover).all():  # a day without data has no statistics
+        cover[np.isnan(cover) & ~np.isnan(picks)] = 0
     counts = store.pick_counts(run_id=run_id)
     return Overview(run, states, stations, days, picks, failed, cover, gaps, counts)
 
@@ -184,7 +186,7 @@ def _remarks(
     if done.any() and not np.nansum(picks):
         remarks.append("dead: data, but no pick" if silent.any() else "no pick, and hardly data")
     elif typical >= LIVELY and silent.any():
-        remarks.append(f"silent on {int(silent.sum())} days with data")
+        remarks.append(f"silent on {int(silent.sum())} of its days with data")
     if typical > NOISY * network:
         remarks.append(f"noisy: {typical / network:.1f} times the median station")
     if p + s >= FEWEST_FOR_RATIO and s > MOST_S_PER_P * p:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
@@ -111,9 +111,9 @@ def _failures(states: Sequence[UnitState]) -> Iterator[str]:
     if len(reasons) < len(failed):
         yield table(("units", "reason"), ((n, reason) for reason, n in reasons.most_common(50)))
     rows = [(state.key, state.attempts, state.reason) for state in failed[:MOST_FAILED]]
-    yield _folded(f"{len(failed):,} failed units", table(("unit", "attempts", "reason"), rows))
+    yield _folded(f"One by one ({len(failed):,})", table(("unit", "attempts", "reason"), rows))
     if len(failed) > MOST_FAILED:
-        yield paragraph(f"{len(failed) - MOST_FAILED:,} more are in the store.")
+        yield paragraph(f"These are the first {MOST_FAILED}; all are in the store.")
 
 
 def _picks(found: Overview) -> Iterator[str]:
@@ -212,12 +212,23 @@ def _station_table(rows: Sequence[StationRow]) -> str:
 def _settings(found: Overview) -> Iterator[str]:
     run = found.run
     yield "<h2>Settings, weights and versions</h2>"
-    header = ("model", "weights", "SHA-256", "engine")
-    names = ("name", "weights", "sha256", "engine")
-    yield table(header, ([model.get(name, "") for name in names] for model in run.models))
+    models = list(_models(run.models))
+    header = ("model", "weights", "SHA-256", "engine, or rule", "licence")
+    names = ("name", "weights", "sha256", "engine", "licence")
+    yield table(header, ([model.get(name, "") for name in names] for model in models))
+    for citation in dict.fromkeys(model.get("citation", "") for model in models):
+        if citation:
+            yield paragraph(f"Cite: {citation}")
     yield paragraph(f"Hash of the pipeline's settings: {run.config_hash}")
     yield preformatted(json.dumps(run.config, indent=2, ensure_ascii=False, sort_keys=True))
     yield table(("library", "version"), sorted(run.versions.items()))
+
+
+def _models(models: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Models, and each ensemble's members below it."""
+    for model in models:
+        yield {**model, "engine": model.get("engine", model.get("combine", ""))}
+        yield from _models(model.get("members", ()))
 
 
 def _folded(title: str, content: str) -> str:
