@@ -269,6 +269,24 @@ def test_a_pick_file_gives_the_same_events(all_picks: list[Pick]) -> None:
     assert [pick_ids(event) for event in read("other.xml")] == [pick_ids(e) for e in read()]
 
 
+@pytest.mark.usefixtures("pyocto", "place")
+def test_a_pick_file_without_picks_of_that_time_is_an_error(
+    all_picks: list[Pick], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("picks.csv").write_bytes(picks_csv(all_picks))
+    line = ["--picks", "picks.csv", "--inventory", "stations.xml", "--out", EVENTS]
+    assert cli.run(["associate", *line, "--to", "2016-01-01"]) == 1
+    assert "No picks in picks.csv to 2016-01-01" in capsys.readouterr().err
+    assert not Path(EVENTS).exists()
+
+
+@pytest.mark.usefixtures("pyocto", "place")
+def test_a_store_without_runs_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    open_store("picks.db").close()
+    assert associate() == 1
+    assert "picks.db has no run" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("place")
 def test_without_pyocto_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

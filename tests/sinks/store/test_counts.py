@@ -10,7 +10,7 @@ from itertools import cycle
 import pytest
 from store_results import make_result, make_run, make_units
 
-from ml_prediction.sinks.store import open_store
+from ml_prediction.sinks.store import open_store, without_password
 from ml_prediction.sinks.store.bins import PROBABILITY_EDGES, SIGMA_EDGES_S, UNKNOWN
 
 SIGMAS = (0.004, 0.01, 0.0999999, 0.3, 0.05, 7.0, float("nan"))
@@ -54,6 +54,18 @@ def test_an_empty_run_has_no_counts(url: str) -> None:
         store.begin(make_run(), [], resume=False)
         counts = store.pick_counts()
     assert (counts.by_station, counts.by_kind) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:p@ss/w@host:5432/name", "postgresql://me:***@host:5432/name"),
+        ("postgresql://me@host/name", "postgresql://me@host/name"),
+        ("sqlite:////a/b@c.db", "sqlite:////a/b@c.db"),
+    ],
+)
+def test_messages_have_no_passwords(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 @pytest.mark.parametrize("edges", [PROBABILITY_EDGES, SIGMA_EDGES_S], ids=["probability", "sigma"])

@@ -23,9 +23,10 @@ from ml_prediction.drivers.associate.pick_file import read_pick_file
 from ml_prediction.drivers.associate.places import Code, Places
 from ml_prediction.drivers.associate.velocity import DEFAULT, velocity_model
 from ml_prediction.drivers.driver_local import read_inventory
+from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.events import EventFiles
-from ml_prediction.sinks.store import open_store
+from ml_prediction.sinks.store import open_store, without_password
 
 MOST_NAMED: Final = 20
 """Stations that a message names."""
@@ -71,10 +72,11 @@ class AssociateOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Picks by time, and which stations they may be of."""
+    """Picks by time; which stations they may be of, how many they are at most, and where."""
 
     picks: Iterable[Pick]
     stations: frozenset[Code]
+    total: int
     where: str
 
 
@@ -104,6 +106,8 @@ def run_associate(
     assert inventory is not None
     with ExitStack() as stack:
         source = _source(options, stack)
+        if not source.stations:
+            raise DataError(f"No picks {source.where}: check --from, --to and --networks.")
         places = Places(inventory, source.stations)
         missing = sorted(code for code in source.stations if code not in places)
         if missing and len(missing) == len(source.stations):
@@ -118,7 +122,9 @@ def run_associate(
             EventFiles(options.out, options.table, method=method, earth_model=velocity.name)
         )
         counts: Counter[str] = Counter()
-        usable = _usable(source.picks, places, options.max_sigma, counts)
+        progress = ConsoleProgress(err, source.total, 0.0, label="associating", rate=_per_second)
+        read = _watched(source.picks, stack.enter_context(progress))
+        usable = _usable(read, places, options.max_sigma, counts)
         for event in associator.associate(_counted(one_per_arrival(usable), counts)):
             files.put(event)
             counts["events"] += 1
@@ -155,31 +161,33 @@ def _source(options: AssociateOptions, stack: ExitStack) -> _Source:
     if options.pick_file is not None:
         picks = [pick for pick in read_pick_file(options.pick_file) if _chosen(pick, options)]
         stations = frozenset(Code(pick.network, pick.station) for pick in picks)
-        return _Source(picks, stations, f"in {options.pick_file} {span}".rstrip())
+        return _Source(picks, stations, len(picks), f"in {options.pick_file} {span}".rstrip())
     assert options.store is not None
     store = stack.enter_context(open_store(options.store, create=False))
     if not store.runs():
-        raise DataError(f"{options.store} has no run: `ml-prediction archive` makes one.")
+        raise DataError(
+            f"{without_password(options.store)} has no run: `ml-prediction archive` makes one."
+        )
     first = None if options.start is None else options.start.date - timedelta(days=1)
     last = None if options.end is None else options.end.date + timedelta(days=1)
-    stations = frozenset(
-        Code(state.key.network, state.key.station)
-        for state in store.states(run_id=options.run_id)
-        if state.picks
-        and (not options.networks or state.key.network in options.networks)
-        and (first is None or state.key.day >= first)
-        and (last is None or state.key.day <= last)
-    )
-    where = f"in {options.store} {span}".rstrip()
-    if not stations:
-        raise DataError(f"No picks {where}: check --from, --to and --networks.")
+    counts = Counter[Code]()
+    for state in store.states(run_id=options.run_id):
+        key = state.key
+        if (
+            state.picks
+            and (not options.networks or key.network in options.networks)
+            and (first is None or key.day >= first)
+            and (last is None or key.day <= last)
+        ):
+            counts[Code(key.network, key.station)] += state.picks
     stream = store.picks(
         run_id=options.run_id,
         networks=options.networks or None,
         start=options.start,
         end=options.end,
     )
-    return _Source(stream, stations, where)
+    where = f"in {without_password(options.store)} {span}".rstrip()
+    return _Source(stream, frozenset(counts), counts.total(), where)
 
 
 def _chosen(pick: Pick, options: AssociateOptions) -> bool:
@@ -207,6 +215,17 @@ def _usable(
         else:
             counts["usable"] += 1
             yield pick
+
+
+def _watched(picks: Iterable[Pick], progress: ConsoleProgress) -> Iterator[Pick]:
+    for number, pick in enumerate(picks):
+        if number % 1000 == 0:
+            progress.update(number)
+        yield pick
+
+
+def _per_second(done: int, seconds: float) -> str:
+    return f"{done / max(seconds, 1e-9):,.0f} picks/s"
 
 
 def _counted(picks: Iterable[Pick], counts: Counter[str]) -> Iterator[Pick]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ __all__ = [
     "UnitResult",
     "UnitState",
     "open_store",
+    "without_password",
 ]
 
 _FILES: Final = (".db", ".sqlite", ".sqlite3")
@@ -67,6 +69,11 @@ def open_store(url: str, *, create: bool = True) -> Store:
         f"{scheme}:// is no store: choose sqlite:///picks.db, postgresql://user@host/name, or "
         "parquet:///folder."
     )
+
+
+def without_password(url: str) -> str:
+    """URL of a store, for messages."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _folder(url: str, rest: str) -> Path:
