@@ -29,13 +29,14 @@ NONE: Final = "#F0F0F0"
 ZERO: Final = "#CC79A7"
 COLOUR_MAP: Final = "viridis"
 
-HALF_A_DAY: Final = np.timedelta64(12, "h")
-
 ROWS_A_PAGE: Final = 60
 """At most; pages are of one length, about."""
 
 MOST_DAYS: Final = 62
 """Columns that are days; with more days they are months."""
+FEWEST_COLUMNS: Final = 14
+"""That there is room for, so that those of a short run are not as wide as the page."""
+
 _DPI: Final = 110
 _WIDTH_IN: Final = 11.0
 
@@ -106,7 +107,7 @@ def network_days(found: Overview) -> bytes:
     figure = _figure(3.4)
     above, below = figure.subplots(2, 1, sharex=True)
     days: Any = np.asarray(found.days, dtype="datetime64[D]")
-    width = {"width": 0.9 if len(days) <= MOST_DAYS else 1.0}
+    width: Any = {"width": 0.9 if len(days) <= MOST_DAYS else 1.0, "align": "edge"}
     above.bar(days, np.nansum(found.picks, axis=0), color=COLOURS["P"], **width)
     above.set(ylabel="picks", title="All stations, by day (UTC)")
     done = (~np.isnan(found.picks)).sum(axis=0)
@@ -116,7 +117,7 @@ def network_days(found: Overview) -> bytes:
             days, found.failed.sum(axis=0), bottom=done, color=FAILED, label="failed", **width
         )
         below.legend(ncols=2, loc="lower left", framealpha=0.9)
-    below.set(ylabel="stations", xlim=(days[0] - HALF_A_DAY, days[-1] + HALF_A_DAY))
+    below.set(ylabel="stations", xlim=(days[0], days[0] + max(len(days), FEWEST_COLUMNS)))
     formatter: Any = ConciseDateFormatter  # not typed
     below.xaxis.set_major_formatter(formatter(below.xaxis.get_major_locator()))
     return _png(figure)
@@ -209,7 +210,7 @@ def _calendar_page(
     failed: npt.NDArray[np.bool_],
     colours: _Colours,
 ) -> bytes:
-    figure = _figure(1.5 + 0.155 * len(names))
+    figure = _figure(max(2.6, 1.5 + 0.155 * len(names)))
     axes = figure.subplots()
     # Zero is given a colour of its own: that of what lies below the norm's least.
     drawn = np.where(values == 0, (colours.norm.vmin or 0.0) / 2, values)
@@ -230,7 +231,8 @@ def _calendar_page(
             axes.annotate(
                 head, (place, 0), (0, 17), textcoords="offset points", fontsize=8, va="bottom"
             )
-    axes.set_ylim(len(names), 0)
+    axes.set_xlim(0, max(len(columns.labels), FEWEST_COLUMNS))
+    axes.set_ylim(max(len(names), 5), 0)
     axes.tick_params(length=0)
     axes.tick_params(axis="x", top=True, labeltop=True, labelbottom=len(names) > 30)
     axes.set_frame_on(False)
