@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from postgres_server import PostgresServer, binaries
 from ring_keeper import destroy_key, make_ring
 
 from ml_prediction.earthworm.sysv import library
@@ -36,6 +37,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared with data and weights is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server; skips where PostgreSQL isn't installed."""
+    folder = binaries()
+    if folder is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    server = PostgresServer(folder)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

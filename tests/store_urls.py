@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer, binaries
+from postgres_server import PostgresServer
 
 KINDS = ("sqlite", "postgresql", "parquet")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server; skips where PostgreSQL isn't installed."""
-    folder = binaries()
-    if folder is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    server = PostgresServer(folder)
-    yield server
-    server.close()
 
 
 @pytest.fixture

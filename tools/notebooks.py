@@ -39,6 +39,8 @@ def all_notebooks() -> list[Path]:
 def execute(path: Path, out: Path) -> None:
     """Execute a notebook and write it with its outputs, those of a failure included.
 
+    The kernel has ended when this returns.
+
     Raises
     ------
     CellExecutionError, CellTimeoutError, DeadKernelError
@@ -67,7 +69,7 @@ def execute(path: Path, out: Path) -> None:
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         try:
-            client.execute(env=environment)
+            client.execute(env=environment, cleanup_kc=True)  # by default only of its own making
         finally:
             out.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, out)

@@ -70,7 +70,16 @@ def run(
     config: ConfigOption = None,
     store: StoreOption = DEFAULT_STORE,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes; default: one for each core.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Processes, or workers on Ray; default: for each core."
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Spread them over a Ray cluster: host:port, auto, or local."
+        ),
     ] = None,
     unit_timeout: Annotated[
         float, typer.Option(metavar="S", min=1.0, help="Give a station's day up after so long.")
@@ -81,7 +90,6 @@ def run(
 ) -> int:
     """Pick the days from --from to before --to."""
     from ml_prediction.drivers.archive.run import ArchiveOptions, run_archive
-    from ml_prediction.util.machine import cores
 
     top: dict[str, Any] = {
         **chosen_models(model, weights, combine, shares),
@@ -94,7 +102,8 @@ def run(
         end=_day("--to", end),
         networks=tuple(listed(networks)),
         store=store,
-        jobs=jobs or cores(),
+        jobs=jobs,
+        ray=ray,
         resume=resume,
         unit_timeout=unit_timeout,
     )

@@ -1,5 +1,5 @@
 """Stores of every kind, through the same fixture."""
 
-from store_urls import make_url, postgres, url
+from store_urls import make_url, url
 
-__all__ = ["make_url", "postgres", "url"]
+__all__ = ["make_url", "url"]

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from postgres_server import PostgresServer
 from small_archive import MIDNIGHT, station, write_sds
 
 from ml_prediction import cli
@@ -63,42 +65,78 @@ def states_in(url: str) -> dict[str, UnitState]:
         return {str(state.key): state for state in store.states()}
 
 
-def urls(folder: Path) -> list[str]:
-    return [f"sqlite:///{folder / 'p.db'}", f"parquet:///{folder / 'parquet'}"]
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, f"no {what}"
+        time.sleep(0.05)
 
 
-@pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_with_the_picks_of_an_undisturbed_one(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stores = urls(tmp_path)
-    undisturbed = stores[1]
-    assert cli.run(["archive", str(root), *DAYS, "--store", undisturbed, "--jobs", "2"]) == 0
-    expected = picks_in(undisturbed)
-    assert len(expected) >= 14
-    assert {str(key) for key in states_in(undisturbed)} == {
+@pytest.fixture(scope="module")
+def expected(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pick]:
+    """What an undisturbed run finds, into Parquet."""
+    url = f"parquet://{tmp_path_factory.mktemp('undisturbed') / 'parquet'}"
+    assert cli.run(["archive", str(root), *DAYS, "--store", url, "--jobs", "2"]) == 0
+    assert {str(key) for key in states_in(url)} == {
         f"XX.{code} 2017-05-0{day}" for code in ("AAA", "BBB", "CCC", "DDD") for day in (1, 2)
     }
-    said = capsys.readouterr()
-    assert f"{len(expected)} picks" in said.out
+    found = picks_in(url)
+    assert len(found) >= 14
+    return found
 
-    line = [sys.executable, "-m", "ml_prediction", "archive", str(root), *DAYS, "--resume"]
-    rng = np.random.default_rng(4)
-    for _ in range(3):
-        process = subprocess.Popen([*line, "--store", stores[0], "--jobs", "2"])
-        time.sleep(rng.uniform(4, 8))
-        process.kill()
-        process.wait()
-    done = subprocess.run([*line, "--store", stores[0], "--jobs", "1"], check=False)
-    assert done.returncode == 0
-    found = picks_in(stores[0])
+
+def resuming(root: Path, url: str, jobs: int) -> list[str]:
+    """The command that begins a run, or goes on with it."""
+    command = [sys.executable, "-m", "ml_prediction", "archive", str(root), *DAYS, "--resume"]
+    return [*command, "--store", url, "--jobs", str(jobs)]
+
+
+def assert_same(found: list[Pick], expected: list[Pick]) -> None:
     assert [pick.id for pick in found] == [pick.id for pick in expected]
     for pick, reference in zip(found, expected, strict=True):
         assert abs(pick.time - reference.time) < 1e-3
         assert pick.detection_id == reference.detection_id
         assert pick.run_id == reference.run_id
-    assert cli.run(["archive", "status", "--store", stores[0]]) == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_picks_of_an_undisturbed_one(
+    root: Path, expected: list[Pick], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'p.db'}"
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        process = subprocess.Popen(resuming(root, url, jobs=2))
+        time.sleep(rng.uniform(4, 8))
+        process.kill()
+        process.wait()
+    assert subprocess.run(resuming(root, url, jobs=1), check=False).returncode == 0
+    assert_same(picks_in(url), expected)
+    assert cli.run(["archive", "status", "--store", url]) == 0
     assert "8 station-days: 8 done, 0 failed, 0 to do" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_database_that_is_killed_and_comes_back_costs_nothing(
+    root: Path, expected: list[Pick], postgres: PostgresServer
+) -> None:
+    url = postgres.new_database()
+    process = subprocess.Popen(resuming(root, url, jobs=1), stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: has_begun(url), "run")
+        wait_until(lambda: any(s.state == "done" for s in states_in(url).values()), "unit")
+        postgres.kill()
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "waiting for the store" in line:
+                break
+        postgres.start()
+        process.stderr.read()
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert_same(picks_in(url), expected)
 
 
 def test_a_run_is_not_begun_twice_and_another_has_a_place_of_its_own(

@@ -26,6 +26,8 @@ from ml_prediction.drivers.archive.workers import (
     Job,
     Outcome,
     ProcessWorkers,
+    Station,
+    UnitQueue,
     attempt,
     run_units,
 )
@@ -33,6 +35,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.models import Model
 
 FIRST = date(2017, 5, 1)
+NOWHERE: Station | None = None
 NOTHING = UnitPicks([], [], [], (), 0.0)
 
 
@@ -65,6 +68,10 @@ class Puppets:
     @property
     def idle(self) -> int:
         return self.places - len(self.busy)
+
+    @property
+    def wanted(self) -> Station | None:
+        return None
 
     def start(self, unit: Unit) -> None:
         self.begun.append(unit)
@@ -114,6 +121,41 @@ def test_nothing_is_begun_while_results_are_not_taken() -> None:
     begun = len(puppets.begun)
     time.sleep(0.01)
     assert len(puppets.begun) == begun == 2
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.data())
+def test_units_of_a_station_go_to_one_place_until_places_must_help_each_other(
+    days: list[int], data: st.DataObject
+) -> None:
+    units = [
+        Unit("XX", f"S{number}", FIRST + timedelta(days=day), (), ())
+        for number, count in enumerate(days)
+        for day in range(count)
+    ]
+    queue, last = UnitQueue(units), dict.fromkeys("ab", NOWHERE)
+    order: list[Unit] = []
+    begun_by: dict[str, str] = {}
+    while queue:
+        place = data.draw(st.sampled_from("ab"))
+        untouched = {f"S{n}" for n in range(len(days))} - begun_by.keys()
+        unit = queue.take(last[place])
+        if untouched:
+            assert begun_by.setdefault(unit.station, place) == place
+        last[place] = (unit.network, unit.station)
+        order.append(unit)
+    assert sorted(order, key=str) == sorted(units, key=str)
+    for station_units in ([u for u in order if u.station == f"S{n}"] for n in range(len(days))):
+        assert [u.day for u in station_units] == sorted(u.day for u in station_units)
+
+
+def test_one_machine_begins_units_in_the_order_of_the_plan() -> None:
+    units = [Unit("XX", code, unit.day, (), ()) for code in "ABC" for unit in units_of(4)]
+    queue, last = UnitQueue(units), NOWHERE
+    order: list[Unit] = []
+    while queue:
+        order.append(queue.take(last))
+        last = (order[-1].network, order[-1].station)
+    assert order == units
 
 
 @pytest.mark.parametrize(

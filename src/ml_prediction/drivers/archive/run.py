@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ml_prediction.drivers.archive.picking import UnitPicks
 from ml_prediction.drivers.archive.plan import Unit, plan_units
+from ml_prediction.drivers.archive.ray_workers import RayWorkers
 from ml_prediction.drivers.archive.workers import Failure, Job, ProcessWorkers, Workers, run_units
 from ml_prediction.drivers.driver_local import read_inventory
 from ml_prediction.drivers.progress import ConsoleProgress
@@ -27,6 +28,7 @@ from ml_prediction.drivers.share import load_configured
 from ml_prediction.errors import ServiceError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store import RunRecord, Store, UnitResult, open_store
+from ml_prediction.util.machine import cores
 
 ATTEMPTS: Final = 3
 """How often a unit is tried."""
@@ -49,7 +51,9 @@ class ArchiveOptions:
     store
         Where results go; see `ml_prediction.sinks.store.open_store`.
     jobs
-        Processes of this machine.
+        Processes of this machine; with ``ray``, actors at most. None: as many as there is room for.
+    ray
+        Address of a Ray cluster, if the work is to be done there; see `RayWorkers`.
     resume
         Whether to go on with a run that the store has.
     unit_timeout
@@ -61,9 +65,10 @@ class ArchiveOptions:
     end: date
     networks: tuple[str, ...]
     store: str
-    jobs: int
+    jobs: int | None
     resume: bool
     unit_timeout: float = 3600.0
+    ray: str | None = None
 
 
 def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err: Console) -> int:
@@ -82,7 +87,8 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     DataError
         If the archive has no such files.
     ServiceError
-        If the store can't be reached for ten minutes; the run can be resumed.
+        If the store can't be reached for ten minutes, or the cluster is gone; the run can be
+        resumed.
     """
     inventory = read_inventory(config.inventory)
     models = load_configured(config, config.threads or 1)  # what is wrong is found before all else
@@ -96,14 +102,14 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     record = record_of(options.root, config, models)
     job = Job(config, record.run_id, config.threads or 1, inventory, options.unit_timeout)
     with ExitStack() as stack:
+        # Before the store is made: a cluster that is not there leaves nothing behind.
+        workers = stack.enter_context(_workers(options, job, models, len(units), err))
         store = stack.enter_context(open_store(options.store))
         store.begin(record, [unit.key for unit in units], resume=options.resume)
         done = {state.key for state in store.states() if state.state == "done"}
         todo = [unit for unit in units if unit.key not in done]
         if done:
             err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
-        count = min(options.jobs, max(len(todo), 1))
-        workers = stack.enter_context(ProcessWorkers(job, count))
         totals = _work(todo, workers, store, err)
     out.print(
         f"{len(units)} units, {len(todo)} of them now: {totals['picks']:,} picks, "
@@ -138,6 +144,26 @@ def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble])
         versions=versions(),
         created=datetime.now(UTC),
         root=str(root),
+    )
+
+
+def _workers(
+    options: ArchiveOptions,
+    job: Job,
+    models: Sequence[Model | Ensemble],
+    most: int,
+    err: Console,
+) -> Workers:
+    """Whoever works on at most so many units at once."""
+    if options.ray is None:
+        return ProcessWorkers(job, min(options.jobs or cores(), most))
+    return RayWorkers(
+        job,
+        options.ray,
+        root=options.root,
+        models=models,
+        most=min(options.jobs or most, most),
+        tell=partial(err.print, markup=False),
     )
 
 

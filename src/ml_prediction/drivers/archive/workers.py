@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -58,6 +59,7 @@ class Failure:
 
 
 Outcome = tuple[Unit, UnitPicks | Failure]
+Station = tuple[str, str]  # codes of network and station
 
 
 class Workers(Protocol):
@@ -77,12 +79,20 @@ class Workers(Protocol):
         """Units that can be handed over now without waiting behind others."""
         ...
 
+    @property
+    def wanted(self) -> Station | None:
+        """Station of which the next unit had best be, for the sake of files that were just read."""
+        ...
+
     def start(self, unit: Unit) -> None:
         """Hand a unit over."""
         ...
 
     def outcomes(self) -> list[Outcome]:
-        """Wait until something has come out; what has. Nothing if nobody works."""
+        """Wait until something has come out; what has.
+
+        Nothing if nobody works, or if meanwhile somebody has become idle.
+        """
         ...
 
 
@@ -115,6 +125,7 @@ class ProcessWorkers:
         # Spawned, not forked: a fork of a process in which an engine has threads may hang.
         self._context: SpawnContext = multiprocessing.get_context("spawn")
         self._places = [_Place(self._new_pool()) for _ in range(count)]
+        self._last: Station | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -133,8 +144,14 @@ class ProcessWorkers:
         """Processes that have nothing to do."""
         return sum(place.unit is None for place in self._places)
 
+    @property
+    def wanted(self) -> Station | None:
+        """The station that was begun last."""
+        return self._last
+
     def start(self, unit: Unit) -> None:
         """Hand a unit to an idle process."""
+        self._last = unit.network, unit.station
         place = next(place for place in self._places if place.unit is None)
         place.unit, place.since = unit, time.monotonic()
         try:
@@ -227,6 +244,40 @@ def attempt(unit: Unit, job: Job, models: Sequence[Any]) -> UnitPicks | Failure:
     return Failure(reason, time.monotonic() - started)
 
 
+class UnitQueue:
+    """Units that wait, by station.
+
+    Parameters
+    ----------
+    units
+        Those of a station next to each other.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._fresh: dict[Station, deque[Unit]] = {}
+        for unit in units:
+            self._fresh.setdefault((unit.network, unit.station), deque()).append(unit)
+        self._begun: dict[Station, deque[Unit]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._fresh or self._begun)
+
+    def take(self, wanted: Station | None) -> Unit:
+        """The next unit of a station; if it has no more, of the first that nobody has begun."""
+        if wanted in self._fresh:
+            station, source = wanted, self._fresh
+        elif wanted in self._begun:
+            station, source = wanted, self._begun
+        else:
+            source = self._fresh or self._begun
+            station = next(iter(source))
+        days = source.pop(station)
+        unit = days.popleft()
+        if days:
+            self._begun[station] = days
+        return unit
+
+
 def run_units(
     units: Sequence[Unit], workers: Workers, attempts: int
 ) -> Iterator[tuple[Unit, UnitPicks | Failure, int]]:
@@ -235,7 +286,7 @@ def run_units(
     Parameters
     ----------
     units
-        In the order in which they are begun.
+        In the order in which they are begun, as far as nothing else is better for the workers.
     workers
         Who works.
     attempts
@@ -247,13 +298,13 @@ def run_units(
         Each unit once, as it is done or given up. Until the caller asks for the next, no more
         units are begun: what is done but not written stays bounded.
     """
-    waiting = list(reversed(units))
+    waiting = UnitQueue(units)
     again: list[Unit] = []
     tried: dict[Unit, int] = {}
     busy = 0
     while waiting or again or busy:
         while workers.idle and (waiting or again):
-            unit = waiting.pop() if waiting else again.pop(0)
+            unit = waiting.take(workers.wanted) if waiting else again.pop(0)
             tried[unit] = tried.get(unit, 0) + 1
             workers.start(unit)
             busy += 1

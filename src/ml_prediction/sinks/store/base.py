@@ -203,8 +203,8 @@ class Store(Protocol):
         Raises
         ------
         ConfigurationError
-            If the store has the run and ``resume`` is False, or if the run in the store differs
-            in anything but ``created``: the message names what.
+            If the store has the run and ``resume`` is False, if the run in the store differs in
+            anything but ``created`` (the message names what), or if another process writes it.
         """
 
     def write(self, result: UnitResult) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Final, Self
@@ -34,6 +34,7 @@ from ml_prediction.sinks.store.checks import (
     storable,
     to_datetime,
 )
+from ml_prediction.sinks.store.claims import claimed
 from ml_prediction.sinks.store.engines import IMMEDIATE, make_engine
 from ml_prediction.sinks.store.schema_version import HEAD, current, upgrade
 from ml_prediction.sinks.store.sql_errors import translated
@@ -70,6 +71,7 @@ class SqlStore:
         self._engine, self._where = make_engine(url, create=create)
         self._run: tuple[int, str] | None = None
         self._methods: dict[Method, int] = {}
+        self._claim = ExitStack()
         try:
             with self._reading() as connection:
                 ready = current(connection) == HEAD
@@ -103,6 +105,9 @@ class SqlStore:
             ]
             if rows:
                 connection.execute(self._insert(schema.unit).on_conflict_do_nothing(), rows)
+        with translated(self._where):
+            self._claim.close()
+            self._claim.enter_context(claimed(self._engine, key, run.run_id, self._where))
         self._run = key, run.run_id
 
     def write(self, result: UnitResult) -> None:
@@ -238,6 +243,7 @@ class SqlStore:
 
     def close(self) -> None:
         """Close all connections."""
+        self._claim.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
