@@ -216,6 +216,25 @@ def test_interrupt_is_status_130(driver: FakeDriver, capsys: pytest.CaptureFixtu
     assert "interrupted" in capsys.readouterr().err
 
 
+def test_a_library_that_ends_the_program_is_a_failure(
+    driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.error = SystemExit(0)
+    assert cli.run(["pick", "x"]) == cli.FAILED
+    assert "a library ended the program (0)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["config"]], ids=["help", "config"])
+def test_nobody_needs_to_read_to_the_end(words: list[str]) -> None:
+    command = [sys.executable, "-m", "ml_prediction", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
 SIGNALLED = """
 import signal, sys
 from ml_prediction import cli

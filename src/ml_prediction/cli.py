@@ -111,9 +111,12 @@ def _attempt(arguments: Sequence[str] | None) -> int:
         return WRONG_USE
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except (BrokenPipeError, SystemExit):
-        # Whoever read us has gone, e.g. `| head`; Typer makes SystemExit of it.
-        return DONE
+    except BrokenPipeError:
+        return DONE  # whoever read us has gone, e.g. `| head`
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # so Typer tells of the same
+            return DONE
+        return _complain(f"failed: a library ended the program ({error.code}).", FAILED)
     except ServiceError as error:
         return _complain(f"failed: {error}", FAILED)
     except OSError as error:
