@@ -23,6 +23,7 @@ import typer
 from ml_prediction import (
     __version__,
     cli_archive,
+    cli_associate,
     cli_bundle,
     cli_evaluate,
     cli_fetch,
@@ -311,6 +312,7 @@ def earthworm(
 app.add_typer(cli_rings.app)
 app.add_typer(cli_archive.app)
 app.command()(cli_rings.tank)
+app.command()(cli_associate.associate)
 app.command()(cli_fetch.fetch)
 app.command()(cli_bundle.bundle)
 app.command()(cli_bundle.catalog)

@@ -119,6 +119,23 @@ def status(store: StoreOption = DEFAULT_STORE) -> int:
     return show_status(store, results_console())
 
 
+@app.command()
+def report(
+    out: Annotated[str, typer.Option(metavar="RUN.html", help="Page to write.")],
+    store: StoreOption = DEFAULT_STORE,
+    run_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Run, if the store has several.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier page.")
+    ] = False,
+) -> int:
+    """Write a run as one HTML page: settings, what failed, picks by day, quality, stations."""
+    from ml_prediction.drivers.archive.report import write_report
+
+    return write_report(store, Path(out), run_id=run_id, overwrite=overwrite, out=results_console())
+
+
 def _day(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,17 +15,12 @@ from ml_prediction.errors import ConfigurationError
 from ml_prediction.explore.evaluation import Evaluation
 from ml_prediction.explore.figures import draw
 from ml_prediction.util.files import write_whole
+from ml_prediction.util.page import image, page, paragraph
 from ml_prediction.util.times import isoformat, to_utc
 
 FORMATS: Final = ("csv", "json", "html", "png")
 NAME: Final = "evaluation"
 
-_STYLE: Final = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 70em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums }
-td, th { padding: 2px 10px; text-align: right; border-bottom: 1px solid #ddd }
-img { max-width: 100% }
-"""
 _INTERVALS: Final = ("recall", "precision", "f1", "median_s", "spread_s")
 
 
@@ -104,13 +97,9 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 def to_html(evaluation: Evaluation, picture: bytes) -> str:
     """One page with everything but the outcomes."""
-    image = base64.b64encode(picture).decode()
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Evaluation</title>"
-        f"<style>{_STYLE}</style><h1>Evaluation</h1>",
-        *(f"<p>{html.escape(sentence)}</p>" for sentence in evaluation.statement),
-        f"<img alt='Threshold sweep, residuals, sigma and probability' "
-        f"src='data:image/png;base64,{image}'>",
+        *(paragraph(sentence) for sentence in evaluation.statement),
+        image(picture, "Threshold sweep, residuals, sigma and probability"),
         "<h2>By phase and bin</h2>",
         _html(compact(evaluation.statistics)),
     ]
@@ -126,7 +115,7 @@ def to_html(evaluation: Evaluation, picture: bytes) -> str:
     if evaluation.not_judged:
         rows = pd.DataFrame(sorted(evaluation.not_judged.items()), columns=["not judged", "number"])
         parts += ["<h2>Not judged</h2>", _html(rows)]
-    return "\n".join([*parts, f"<p>ml_prediction {__version__}</p></html>"]) + "\n"
+    return page("Evaluation", [*parts, paragraph(f"ml_prediction {__version__}")])
 
 
 def compact(statistics: pd.DataFrame) -> pd.DataFrame:

@@ -23,12 +23,12 @@ PATIENCE_NS: Final = seconds_to_ns(2 * (LINK + LONGEST["Detection"] + LINK))
 """Event time after which a pick's detection can't come any more: twice the longest detection with
 the time around it in which picks belong to it, because a detection leaves soon after its end."""
 
-_OPENING: Final = """<?xml version='1.0' encoding='utf-8'?>
+OPENING: Final = """<?xml version='1.0' encoding='utf-8'?>
 <q:quakeml xmlns:q="http://quakeml.org/xmlns/quakeml/1.2" \
 xmlns="http://quakeml.org/xmlns/bed/1.2">
 <eventParameters publicID={}>
 """
-_CLOSING: Final = "</eventParameters>\n</q:quakeml>\n"
+CLOSING: Final = "</eventParameters>\n</q:quakeml>\n"
 _POLARITIES: Final = {"up": "positive", "down": "negative"}
 _NOT_IN_IDS: Final = re.compile(r"[^\w\-.*()~'/=,;#&+?]", re.ASCII)
 
@@ -44,7 +44,7 @@ class QuakemlSink:
 
     def __init__(self, folder: OutputFolder) -> None:
         self._file = folder.part(self.FILES[0]).open("w", encoding="utf-8")
-        self._file.write(_OPENING.format(quoteattr(resource_id("eventParameters"))))
+        self._file.write(OPENING.format(quoteattr(resource_id("eventParameters"))))
         self._held: dict[Instrument, dict[str, Pick]] = {}
 
     def write(
@@ -70,7 +70,7 @@ class QuakemlSink:
         """Write the picks that no detection claimed, and finish the file."""
         for instrument in list(self._held):
             self._let_go(instrument, None)
-        self._file.write(_CLOSING)
+        self._file.write(CLOSING)
         self._file.close()
 
     def abort(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store.base import (
+    PickCounts,
     RunRecord,
     StationDay,
     Store,
@@ -16,6 +18,7 @@ from ml_prediction.sinks.store.base import (
 )
 
 __all__ = [
+    "PickCounts",
     "RunRecord",
     "StationDay",
     "Store",
@@ -23,6 +26,7 @@ __all__ = [
     "UnitResult",
     "UnitState",
     "open_store",
+    "without_password",
 ]
 
 _FILES: Final = (".db", ".sqlite", ".sqlite3")
@@ -65,6 +69,11 @@ def open_store(url: str, *, create: bool = True) -> Store:
         f"{scheme}:// is no store: choose sqlite:///picks.db, postgresql://user@host/name, or "
         "parquet:///folder."
     )
+
+
+def without_password(url: str) -> str:
+    """URL of a store, for messages."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _folder(url: str, rest: str) -> Path:

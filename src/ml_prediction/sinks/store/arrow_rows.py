@@ -7,6 +7,7 @@ they are in the names of the folders.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +22,7 @@ from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import DataError
 from ml_prediction.sinks.parquet import arrow_schema, column_values
 from ml_prediction.sinks.store.base import StationDay, UnitKey
+from ml_prediction.sinks.store.bins import PROBABILITY_EDGES, SIGMA_EDGES_S, bins_of
 from ml_prediction.util.codes import Instrument
 from ml_prediction.util.times import to_ns
 
@@ -112,8 +114,19 @@ def to_parquet(table: Any) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read_parquet(path: Path) -> Any:
-    """Table of one file of a store.
+def count_picks(path: Path) -> Counter[tuple[str, int, int, int]]:
+    """Picks of a file by phase, quality, and bins of probability and sigma."""
+    table = read_parquet(path, ["phase", "quality", "probability", "sigma"])
+    bins = (
+        bins_of(table[name].to_numpy().astype(np.float64), edges).tolist()
+        for name, edges in (("probability", PROBABILITY_EDGES), ("sigma", SIGMA_EDGES_S))
+    )
+    phases, qualities = table["phase"].to_pylist(), table["quality"].to_pylist()
+    return Counter(zip(phases, qualities, *bins, strict=True))
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> Any:
+    """Table of one file of a store; of some columns, if not of all.
 
     Raises
     ------
@@ -122,7 +135,7 @@ def read_parquet(path: Path) -> Any:
     """
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            return file.read()
+            return file.read(columns)
     except (FileNotFoundError, pyarrow.ArrowException) as error:
         raise DataError(
             f"{path} is missing or damaged ({error}): remove its unit's lines from the journal in "

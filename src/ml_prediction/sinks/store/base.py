@@ -159,6 +159,23 @@ class UnitState:
     finished: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PickCounts:
+    """How many picks a run has, by what they are of and how good they are.
+
+    Attributes
+    ----------
+    by_station
+        Count by network, station and phase.
+    by_kind
+        Count by phase, quality, and the bins of probability and sigma in which they are; see
+        `ml_prediction.sinks.store.bins`.
+    """
+
+    by_station: dict[tuple[str, str, str], int]
+    by_kind: dict[tuple[str, int, int, int], int]
+
+
 class Store(Protocol):
     """Where the results of archive runs are kept; a context manager.
 
@@ -266,6 +283,9 @@ class Store(Protocol):
 
     def statistics(self, *, run_id: str | None = None) -> Iterator[tuple[UnitKey, StationDay]]:
         """Statistics of a run's done units, by day, network, station, location, instrument."""
+
+    def pick_counts(self, *, run_id: str | None = None) -> PickCounts:
+        """How many picks a run's done units have; counted where they are, not read one by one."""
 
     def close(self) -> None:
         """Let go of files and connections. Closing twice does no harm."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,12 +36,20 @@ from ml_prediction.sinks.store.arrow_rows import (
     DETECTIONS,
     PICKS,
     ArrowCodec,
+    count_picks,
     decode_days,
     encode_days,
     read_parquet,
     to_parquet,
 )
-from ml_prediction.sinks.store.base import RunRecord, StationDay, UnitKey, UnitResult, UnitState
+from ml_prediction.sinks.store.base import (
+    PickCounts,
+    RunRecord,
+    StationDay,
+    UnitKey,
+    UnitResult,
+    UnitState,
+)
 from ml_prediction.sinks.store.checks import (
     check_new,
     check_result,
@@ -222,6 +231,18 @@ class ParquetStore:
         run = self._chosen(run_id)
         done = [state.key for state in self.states(run_id=run) if state.state == "done"]
         return self._statistics(run, done)
+
+    def pick_counts(self, *, run_id: str | None = None) -> PickCounts:
+        """Counts of a run's picks, file by file, as `Store.pick_counts` says."""
+        run = self._chosen(run_id)
+        by_station: Counter[tuple[str, str, str]] = Counter()
+        by_kind: Counter[tuple[str, int, int, int]] = Counter()
+        for key in sorted(state.key for state in self._states(run) if state.picks):
+            with self._disk():
+                for kind, count in count_picks(self._path("picks", key, run)).items():
+                    by_station[key.network, key.station, kind[0]] += count
+                    by_kind[kind] += count
+        return PickCounts(dict(by_station), dict(by_kind))
 
     def close(self) -> None:
         """Let others write the run."""

@@ -15,7 +15,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.errors import InternalError
 from ml_prediction.sinks.store import schema
-from ml_prediction.sinks.store.base import RunRecord, StationDay, UnitKey, UnitResult, UnitState
+from ml_prediction.sinks.store.base import (
+    PickCounts,
+    RunRecord,
+    StationDay,
+    UnitKey,
+    UnitResult,
+    UnitState,
+)
+from ml_prediction.sinks.store.bins import PROBABILITY_EDGES, SIGMA_EDGES_S, bin_of
 from ml_prediction.sinks.store.checks import (
     check_new,
     check_result,
@@ -212,6 +220,26 @@ class SqlStore:
         with self._reading() as connection:
             run, _ = self._chosen(connection, run_id)
         return self._statistics(run)
+
+    def pick_counts(self, *, run_id: str | None = None) -> PickCounts:
+        """Counts of a run's picks, made by the database, as `Store.pick_counts` says."""
+        table = schema.pick.c
+        station = (table.network, table.station, table.phase)
+        kind = (
+            table.phase,
+            table.quality,
+            bin_of(table.probability, PROBABILITY_EDGES).label("probability_bin"),
+            bin_of(table.sigma, SIGMA_EDGES_S).label("sigma_bin"),
+        )
+        with self._reading() as connection:
+            run, _ = self._chosen(connection, run_id)
+            found: list[dict[Any, int]] = []
+            for by in (station, kind):
+                query = sa.select(*by, sa.func.count()).where(table.run == run)
+                # By place: PostgreSQL does not see that two CASEs with parameters are one.
+                query = query.group_by(*(sa.text(str(n + 1)) for n in range(len(by))))
+                found.append({tuple(row[:-1]): row[-1] for row in connection.execute(query)})
+        return PickCounts(*found)
 
     def close(self) -> None:
         """Close all connections."""

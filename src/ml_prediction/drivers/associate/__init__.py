@@ -1,0 +1,1 @@
+"""A hand-off of picks to PyOcto: events out of them."""
