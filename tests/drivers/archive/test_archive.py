@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from postgres_server import PostgresServer
+from postgres_server import PASSWORD, PostgresServer
 from small_archive import MIDNIGHT, station, write_sds
 
 from ml_prediction import cli
@@ -121,7 +121,8 @@ def test_a_database_that_is_killed_and_comes_back_costs_nothing(
     root: Path, expected: list[Pick], postgres: PostgresServer
 ) -> None:
     url = postgres.new_database()
-    process = subprocess.Popen(resuming(root, url, jobs=1), stderr=subprocess.PIPE, text=True)
+    command = resuming(root, url, jobs=1)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: has_begun(url), "run")
         wait_until(lambda: any(s.state == "done" for s in states_in(url).values()), "unit")
@@ -131,8 +132,10 @@ def test_a_database_that_is_killed_and_comes_back_costs_nothing(
             if "waiting for the store" in line:
                 break
         postgres.start()
-        process.stderr.read()
-        assert process.wait() == 0
+        said = "".join(process.communicate())
+        assert process.returncode == 0
+        assert "8 units" in said
+        assert PASSWORD.replace("@", "%40").replace("/", "%2F") not in said
     finally:
         process.kill()
         process.communicate()

@@ -27,7 +27,13 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_configured
 from ml_prediction.errors import ServiceError
 from ml_prediction.models import Ensemble, Model
-from ml_prediction.sinks.store import RunRecord, Store, UnitResult, open_store
+from ml_prediction.sinks.store import (
+    RunRecord,
+    Store,
+    UnitResult,
+    open_store,
+    without_password,
+)
 from ml_prediction.util.machine import cores
 
 ATTEMPTS: Final = 3
@@ -114,13 +120,13 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     out.print(
         f"{len(units)} units, {len(todo)} of them now: {totals['picks']:,} picks, "
         f"{totals['detections']:,} detections, {totals['failed']} units failed. "
-        f"In {options.store}.",
+        f"In {without_password(options.store)}.",
         markup=False,
     )
     if totals["failed"]:
         err.print(
-            f"Failed units: ml-prediction archive status --store {options.store}; "
-            "--resume tries them again.",
+            "Failed units: ml-prediction archive status --store "
+            f"{without_password(options.store)}; --resume tries them again.",
             markup=False,
         )
     return NOT_ALL if totals["failed"] else DONE
