@@ -1,14 +1,16 @@
-r"""Trials of driver_ew on many stations: latency, load and memory, or kill -9 again and again.
+r"""Trials of driver_ew on many stations: latency, load and memory, kill -9, a clock that steps.
 
     python tools/measure_live.py load SHARED --model PhaseNet --minutes 3 \
         --settings "Stride 100" "Horizon 2"
     python tools/measure_live.py load SHARED --model EQTransformer --speed 10 --ring 10240
     python tools/measure_live.py kill SHARED --kills 20
+    python tools/measure_live.py clock SHARED --faketime /usr/lib/.../libfaketime.so.1
 
 SHARED is a folder with `data/labelled_windows` (npz files of real earthquakes, 90 s each, E, N, Z
 at 100 Hz) and `models/phasenet/original`. Each station plays windows in an order of its own, in
 packets of one second whose ends differ from channel to channel, into real rings. With --speed 1 the
-data's times are now, and latency is when a pick was seen in the ring minus the pick's time.
+data's times are now, and latency is when a pick was seen in the ring minus the pick's time. The
+clock that steps is that of the module's process, by the library libfaketime.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ PAST = 1_700_000_000  # where data begin that are not now
 CATCHING_UP = 12.0  # seconds without a pick, after which none is waited for
 SETTLE = 30.0  # seconds at the beginning that are not counted
 Samples = npt.NDArray[np.int32]
+_STEPS = ("+0", "+3600", "+0", "-3600", "+0")  # of the clock, in equal parts of the time
 
 
 def windows_of(shared: Path) -> list[Samples]:
@@ -170,17 +173,44 @@ def load(arguments: argparse.Namespace, system: LiveSystem) -> None:
 
 def kill(arguments: argparse.Namespace, system: LiveSystem) -> None:
     """Kill the module again and again while data come; compare with an undisturbed run."""
-    found = []
+    calm_picks = _calm(arguments, system)
+    picks = _played(arguments, system, arguments.kills)
+    _compare(f"{arguments.kills} kills", calm_picks, picks)
+
+
+def clock(arguments: argparse.Namespace, system: LiveSystem) -> None:
+    """Let the host's clock step by an hour, forth and back, while data come."""
+    if not arguments.faketime.is_file():
+        raise SystemExit(f"There is no {arguments.faketime}: apt-get install libfaketime.")
+    calm_picks = _calm(arguments, system)
     with TemporaryDirectory() as folder:
-        with live_system(Path(folder), [key + 8 for key in system.keys], 65_536) as calm:
-            found.append(_played(arguments, calm, 0))
-        found.append(_played(arguments, system, arguments.kills))
-    calm_picks, picks = found
+        steps = Path(folder) / "steps"
+        steps.write_text("+0")
+        os.environ |= {
+            "LD_PRELOAD": str(arguments.faketime),
+            "FAKETIME_TIMESTAMP_FILE": str(steps),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+        picks = _played(arguments, system, 0, steps=steps)
+    _compare("clock an hour ahead, right, an hour behind, right", calm_picks, picks)
+
+
+def _calm(arguments: argparse.Namespace, system: LiveSystem) -> list[PickScnl]:
+    """Picks of an undisturbed run, in a system of its own."""
+    with (
+        TemporaryDirectory() as folder,
+        live_system(Path(folder), [key + 8 for key in system.keys], 65_536) as calm,
+    ):
+        return _played(arguments, calm, 0)
+
+
+def _compare(what: str, calm_picks: list[PickScnl], picks: list[PickScnl]) -> None:
     lost = [pick for pick in calm_picks if not _near(pick, picks)]
     more = [pick for pick in picks if not _near(pick, calm_picks)]
     twice = [pick for pick in picks if len(_near(pick, picks)) > 1]
     numbers = [pick.sequence for pick in picks]
-    print(f"{arguments.kills} kills: {len(calm_picks)} picks undisturbed, {len(picks)} disturbed; ")
+    print(f"{what}: {len(calm_picks)} picks undisturbed, {len(picks)} disturbed; ")
     print(f"  {len(lost)} lost, {len(more)} more, {len(twice)} doubled, ", end="")
     print(f"{len(numbers) - len(set(numbers))} numbers used twice")
 
@@ -195,7 +225,10 @@ def _near(pick: PickScnl, picks: list[PickScnl]) -> list[PickScnl]:
     ]
 
 
-def _played(arguments: argparse.Namespace, system: LiveSystem, kills: int) -> list[PickScnl]:
+def _played(
+    arguments: argparse.Namespace, system: LiveSystem, kills: int, steps: Path | None = None
+) -> list[PickScnl]:
+    """Play a network in quick motion; kill the module, or write clock steps into a file."""
     rng = random.Random(arguments.seed)
     names = [f"S{number:03d} HH{c} UW --" for number in range(arguments.stations) for c in "ZNE"]
     (system.params / "stations").write_text("\n".join(names))
@@ -208,6 +241,9 @@ def _played(arguments: argparse.Namespace, system: LiveSystem, kills: int) -> li
     seconds = round(arguments.minutes * 60 * arguments.speed)
     feed = messages(windows_of(arguments.shared), arguments.stations, seconds, PAST)
     for end, payload in feed:
+        if steps is not None:
+            part = int(len(_STEPS) * (end - PAST) / seconds)
+            steps.write_text(_STEPS[min(part, len(_STEPS) - 1)])
         while time.time() < begun + (end - PAST) / arguments.speed:
             picks += picks_in(system.messages())
             time.sleep(0.01)
@@ -235,18 +271,27 @@ def _played(arguments: argparse.Namespace, system: LiveSystem, kills: int) -> li
 def main() -> None:
     """Parse, make the rings, run the trial."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("trial", choices=["load", "kill"])
+    parser.add_argument("trial", choices=["load", "kill", "clock"])
     parser.add_argument("shared", type=Path)
     parser.add_argument("--model", default="PhaseNet", choices=["PhaseNet", "EQTransformer"])
-    parser.add_argument("--stations", type=int, default=0, help="default: 200, or 20 to kill")
-    parser.add_argument("--minutes", type=float, default=0.0, help="default: 3, or 1.25 to kill")
-    parser.add_argument("--speed", type=float, default=0.0, help="default: 1, or 8 to kill")
+    parser.add_argument("--stations", type=int, default=0, help="default: 200; to kill or step 20")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="default: 3; to kill or step 1.25"
+    )
+    parser.add_argument("--speed", type=float, default=0.0, help="default: 1; to kill or step 8")
     parser.add_argument("--settings", nargs="*", default=[], metavar="LINE")
     parser.add_argument("--ring", type=int, default=1024, help="kB of the wave ring")
+    parser.add_argument(
+        "--faketime",
+        type=Path,
+        default="/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+        help="library that lets a clock step",
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    killing = arguments.trial == "kill"
+    trial = {"load": load, "kill": kill, "clock": clock}[arguments.trial]
+    killing = trial is not load
     arguments.stations = arguments.stations or (20 if killing else 200)
     arguments.minutes = arguments.minutes or (1.25 if killing else 3.0)
     arguments.speed = arguments.speed or (8.0 if killing else 1.0)
@@ -258,7 +303,7 @@ def main() -> None:
     ):
         names = [f"S{n:03d} HH{c} UW --" for n in range(arguments.stations) for c in "ZNE"]
         (system.params / "stations").write_text("\n".join(names))
-        (kill if killing else load)(arguments, system)
+        trial(arguments, system)
 
 
 if __name__ == "__main__":
