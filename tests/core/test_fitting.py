@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import least_squares
 
-from ml_prediction.core.fitting import fit_normals
+from ml_prediction.core.fitting import NormalFit, fit_normals
 
 Floats = npt.NDArray[np.float64]
 
@@ -180,3 +182,14 @@ def test_any_kind_of_array_will_do() -> None:
     found = fit_normals(times, np.asfortranarray(values))
     np.testing.assert_array_equal(found.mu, expected.mu)
     np.testing.assert_allclose(fit_normals(times, values.astype(np.float32)).scale, expected.scale)
+
+
+def test_a_fit_is_the_same_to_the_bit_whatever_is_fitted_beside_it() -> None:
+    rows = peaks()
+    everything = fit_normals(TIMES, rows)
+    for count in range(1, 101):  # and so at other places in memory
+        some = fit_normals(TIMES, rows[:count])
+        for field in fields(NormalFit):
+            whole, part = getattr(everything, field.name), getattr(some, field.name)
+            same = np.array_equal(part, whole[:count], equal_nan=part.dtype != bool)
+            assert same, (count, field.name)

@@ -65,11 +65,11 @@ def fit_normals(times: Floats, values: Floats) -> NormalFit:
 
 
 def _start(times: Floats, values: Floats, weights: Floats) -> Floats:
-    """A from the peak, mu at the peak, log width from the weighted second moment: (n, 3)."""
+    """A from the peak, mu at the peak, width from the weighted second moment: (n, 3)."""
     total = np.maximum(weights.sum(axis=1), 1e-12)
     spread = np.sqrt((weights * times**2).sum(axis=1) / total)
-    log_width = np.log(np.clip(spread, 0.01, 1.0))
-    return np.stack([values.max(axis=1), np.zeros(len(values)), log_width], axis=1)
+    width = np.clip(spread, 0.01, 1.0)
+    return np.stack([values.max(axis=1), np.zeros(len(values)), width], axis=1)
 
 
 def _finish(
@@ -81,8 +81,7 @@ def _finish(
 ) -> NormalFit:
     size, axes = np.linalg.eigh(matrices)  # in rising order
     regular = size[:, 0] > 1e-14 * size[:, 2]
-    scale, mu, log_width = parameters.T
-    width = np.exp(log_width)
+    scale, mu, width = parameters.T
     unit = np.stack([np.ones_like(width), np.ones_like(width), width], axis=1)
     freedom = np.maximum((weights > 0).sum(axis=1) - 3, 1)
     size[~regular] = np.nan

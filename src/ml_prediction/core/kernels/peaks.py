@@ -104,7 +104,8 @@ def fit_peaks(
     values, weights
         Shape (n, sample).
     parameters
-        A, mu and log w, shape (n, 3): where to begin, and what was found.
+        A, mu and w, shape (n, 3): where to begin, and what was found. Logarithms are taken here:
+        NumPy's depend in their last bit on a number's place in its array.
     matrices, costs, converged
         Filled: J'WJ, shape (n, 3, 3); sum of weighted squared residuals, and whether the steps
         have become small, shape (n,).
@@ -113,7 +114,7 @@ def fit_peaks(
     next_matrix, next_gradient = np.empty((3, 3)), np.empty(3)
     for row in range(len(values)):
         mine, weight, matrix = values[row], weights[row], matrices[row]
-        scale, mu, log_width = parameters[row]
+        scale, mu, log_width = parameters[row, 0], parameters[row, 1], math.log(parameters[row, 2])
         damping = 1e-3
         cost = _equations(times, mine, weight, scale, mu, log_width, matrix, gradient)
         converged[row] = False
@@ -133,5 +134,5 @@ def fit_peaks(
             if moved < TOLERANCE * (1 + largest) or damping > _STUCK:
                 converged[row] = True
                 break
-        parameters[row, 0], parameters[row, 1], parameters[row, 2] = scale, mu, log_width
+        parameters[row, 0], parameters[row, 1], parameters[row, 2] = scale, mu, math.exp(log_width)
         costs[row] = cost
