@@ -3,7 +3,7 @@ r"""Trials of archive runs: a synthetic archive, runs that are killed again and 
     python tools/measure_archive.py make SHARED ROOT --stations 50 --days 2
     python tools/measure_archive.py runs ROOT WORK --stores sqlite:///p.db parquet:///p --kills 20 \
         [-- --model PhaseNet --weights PATH]
-    python tools/measure_archive.py workers ROOT WORK --counts 1 2 [-- ...]
+    python tools/measure_archive.py workers ROOT WORK --counts 1 2 --confined [-- ...]
 
 SHARED is a folder with `data/labelled_windows` (npz files of real earthquakes, 90 s each, E, N, Z
 at 100 Hz). What stands after `--` is given to `ml-prediction archive`.
@@ -113,10 +113,16 @@ def archive(root: Path, store: str, days: int, options: Sequence[str]) -> list[s
     return [*command, "--store", store, *options]
 
 
-def undisturbed(command: Sequence[str]) -> float:
-    """Run to the end; the seconds that it took."""
+def undisturbed(command: Sequence[str], cores: int | None = None) -> float:
+    """Run to the end, on so many cores if given; the seconds that it took."""
+    before = os.sched_getaffinity(0)
     begun = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        if cores is not None:
+            os.sched_setaffinity(0, sorted(before)[:cores])  # children inherit it
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        os.sched_setaffinity(0, before)
     if done.returncode:
         raise SystemExit(f"Ended with {done.returncode}: {done.stderr}")
     return time.monotonic() - begun
@@ -196,17 +202,22 @@ def runs(arguments: argparse.Namespace) -> None:
 
 
 def workers(arguments: argparse.Namespace) -> None:
-    """Throughput of one process and of more, in turn, each from nothing."""
+    """Throughput of one process and of more, in turn, each from nothing.
+
+    A worker reads and prepares while its engine computes: alone it uses a second core, if there is
+    one. Confined, so many workers have as many cores.
+    """
     for number in range(arguments.rounds):
         for count in arguments.counts:
             url = f"parquet:///{arguments.work.resolve() / f'workers-{number}-{count}'}"
             command = archive(arguments.root, url, arguments.days, arguments.options)
-            seconds = undisturbed([*command, "--jobs", str(count)])
+            cores = count if arguments.confined else None
+            seconds = undisturbed([*command, "--jobs", str(count)], cores)
             with open_store(url, create=False) as store:
                 states = list(store.states())
             busy = sum(state.seconds or 0.0 for state in states)
             print(
-                f"round {number}, {count} processes: {len(states)} station-days in {seconds:.1f} s,"
+                f"round {number}, {count} workers: {len(states)} station-days in {seconds:.1f} s,"
                 f" {len(states) / seconds * 3600:.0f} an hour; {busy / len(states):.2f} s each",
                 flush=True,
             )
@@ -234,6 +245,7 @@ def main() -> None:
     running.add_argument("--seed", type=int, default=1)
     working.add_argument("--counts", type=int, nargs="+", default=[1, 2])
     working.add_argument("--rounds", type=int, default=1)
+    working.add_argument("--confined", action="store_true", help="as many cores as workers")
     arguments = parser.parse_args(own)
     arguments.options = options
     if arguments.trial == "make":
