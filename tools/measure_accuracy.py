@@ -2,14 +2,15 @@
 
     python tools/measure_accuracy.py FOLDER [--model EQTransformer] [--weights original]
                                      [--stride N] [--horizon S] [--seisbench PATH] [--crops 6]
-                                     [--json FILE]
+                                     [--engine openvino-bf16] [--json FILE]
 
 FOLDER is a labelled set, as `ml-prediction tune` takes it. Each window is cut at random ``--crops``
 times; both programs get the same crops. Prints the tables of docs/accuracy.md; ``--json`` writes
 k of ``sigma = k x width`` for ``models/bundled/calibration.json``. This k makes the residuals of
 picks within 0.5 s of the analyst's most likely under a normal distribution; it is judged by 5-fold
 cross-validation over events, against one constant sigma for each phase. (What `ml-prediction
-calibrate` fits has heavier tails and more forms.)
+calibrate` fits has heavier tails and more forms.) With ``--engine``, its picks are also
+compared with those of torch.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import seisbench.models
 
-from ml_prediction import load_model
+from ml_prediction import Pick, load_model
 from ml_prediction.explore.arrivals import PHASES, Arrivals, to_table
 from ml_prediction.explore.calibration import FOLDS, Residuals, folds_of, residuals_of
 from ml_prediction.explore.evaluation import Evaluation, evaluate
 from ml_prediction.explore.labelled import Crop, crops, read_labelled, reference_of
 from ml_prediction.explore.tuning import Setting, pick_crops, picks_as_arrivals, processed_of
+from ml_prediction.models.engine import EngineName
 from ml_prediction.util.times import to_ns
 
 Floats = npt.NDArray[np.float64]
@@ -93,6 +97,28 @@ def normal_k(data: Residuals) -> tuple[float, str]:
     return k, row
 
 
+def drift_row(phase: str, picks: Sequence[Pick], exact: Sequence[Pick]) -> str:
+    """One line of the table of drift: picks of a phase, each beside the nearest exact one."""
+    by_station: dict[str, list[Pick]] = defaultdict(list)
+    for pick in picks:
+        if pick.phase == phase:
+            by_station[pick.station].append(pick)
+    wanted = [pick for pick in exact if pick.phase == phase]
+    seconds, probabilities = [], []
+    for pick in wanted:
+        rest = by_station[pick.station]
+        if rest:
+            nearest = min(rest, key=lambda other: abs(other.time - pick.time))
+            if abs(nearest.time - pick.time) <= 0.5:
+                rest.remove(nearest)
+                seconds.append(abs(nearest.time - pick.time))
+                probabilities.append(abs(nearest.probability - pick.probability))
+    new = sum(map(len, by_station.values()))
+    moved = " | ".join(f"{np.quantile(seconds, q):.3f}" for q in (0.5, 0.95, 1.0))
+    changed = f"{np.median(probabilities):.4f} | {max(probabilities):.3f}"
+    return f"{phase} | {len(wanted)} | {len(wanted) - len(seconds)} | {new} | {moved} | {changed}"
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,9 +129,10 @@ def main() -> None:
     parser.add_argument("--stride", type=int, help="samples; by default the model's own")
     parser.add_argument("--horizon", type=float, default=math.inf, help="seconds")
     parser.add_argument("--crops", type=int, default=6)
+    parser.add_argument("--engine", choices=get_args(EngineName), default="auto")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    model = load_model(arguments.model, arguments.weights)
+    model = load_model(arguments.model, arguments.weights, engine=arguments.engine)
     spec = model.spec
     stride = arguments.stride or spec.stride
     cut = list(crops(read_labelled(arguments.folder), arguments.crops))
@@ -128,6 +155,14 @@ def main() -> None:
         k, row = normal_k(residuals_of(ours.outcomes, phase))
         rounded[phase] = round(k, 3)
         print(f"| {phase} | {row} |")
+    if arguments.engine != "auto":
+        exact, _ = pick_crops(
+            load_model(arguments.model, arguments.weights, engine="torch"), cut, setting, {}
+        )
+        print("\n| phase | torch's picks | lost | new | s moved, median | 95 % | largest ", end="")
+        print("| probability changed, median | largest |")
+        for phase in PHASES:
+            print(f"| {drift_row(phase, picks, exact)} |")
     if arguments.json:
         text = json.dumps({spec.weights_sha256: rounded}, indent=2)
         arguments.json.write_text(text + "\n")

@@ -190,7 +190,7 @@ def pick(
     shares: Shares = None,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="auto|torch|openvino", help="What computes the model."),
+        typer.Option(metavar="auto|torch|openvino|openvino-bf16", help="What computes the model."),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the results.")] = None,
     stride: Annotated[

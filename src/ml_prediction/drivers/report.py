@@ -18,6 +18,8 @@ from ml_prediction import __version__
 from ml_prediction.core.summary import Summary
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.models import Ensemble, Model
+from ml_prediction.models.engine import EngineName
+from ml_prediction.models.spec import ModelSpec
 from ml_prediction.sources.problems import Problem
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import isoformat, to_utc
@@ -105,10 +107,17 @@ def describe_model(model: Model | Ensemble) -> dict[str, Any]:
         }
     return {
         **known,
-        "engine": "openvino" if "openvino" in spec.versions else "torch",
+        "engine": _engine(spec),
         "licence": spec.licence,
         "citation": spec.citation,
     }
+
+
+def _engine(spec: ModelSpec) -> EngineName:
+    version = spec.versions.get("openvino")
+    if version is None:
+        return "torch"
+    return "openvino-bf16" if version.endswith(" bf16") else "openvino"
 
 
 def versions() -> dict[str, str]:

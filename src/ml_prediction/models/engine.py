@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.spec import ModelSpec
 
-EngineName = Literal["auto", "torch", "openvino"]
+EngineName = Literal["auto", "torch", "openvino", "openvino-bf16"]
 Floats32 = npt.NDArray[np.float32]
 
 

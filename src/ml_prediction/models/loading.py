@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files, seisbench_home, weight_files
@@ -25,6 +25,9 @@ from ml_prediction.models.engine import EngineName, Model
 from ml_prediction.models.engines import compiled, export_cache
 from ml_prediction.models.engines.export_cache import Export
 from ml_prediction.models.reference import Reference, Source, load_reference, wrap
+
+if TYPE_CHECKING:
+    from ml_prediction.models.engines.openvino_engine import Precision
 
 LATEST: Final = "latest"
 _LOG = logging.getLogger(__name__)
@@ -58,8 +61,8 @@ def load_model(
         CPU threads. By default OpenVINO takes one for each core, up to 16, and torch is left as
         it is.
     engine
-        ``torch``, ``openvino`` (compiled, on the CPU), or ``auto``: the fastest for the model
-        and the device.
+        ``torch``, ``openvino`` (compiled, on the CPU), ``openvino-bf16`` (the same with bfloat16,
+        less exact), or ``auto``: the fastest in float32 for the model and the device.
     calibration
         File that `ml-prediction calibrate` wrote: what sigma is made of, instead of the package's.
 
@@ -90,14 +93,14 @@ def _load(
     source = _find(name, os.fspath(weights), not isinstance(weights, str), version)
     if not compile_it:
         return load_reference(source, device, threads).model
-    key = _key(source)
+    key = _key(source, compiled.precision_of(engine))
     export = export_cache.read(key) if key else None
     if export is not None:
         for logger, sentence in export.warnings:
             logging.getLogger(logger).warning("%s", sentence)
-        if export.difference <= compiled.TOLERANCE:
+        if export.difference <= compiled.TOLERANCES[compiled.precision_of(engine)]:
             spec = replace(export.spec, weights=source.label, origin=source.origin)
-            return _compiled_model(replace(export, spec=spec), threads)
+            return _compiled_model(replace(export, spec=spec), threads, engine)
         reference = load_reference(source, "cpu", threads)
         return _fallen_back(reference, export.difference, engine)
     with _heard() as warnings:
@@ -182,13 +185,13 @@ def _is_compiled(name: str, device: str, engine: EngineName) -> bool:
         raise ConfigurationError(f"Unknown engine {engine!r}; known are: {known}.")
     if engine == "torch":
         return False
-    reason = compiled.why_not(name)
-    if engine == "openvino":
+    reason = compiled.why_not(name, compiled.precision_of(engine))
+    if engine != "auto":
         if device not in {"auto", "cpu"}:
             reason = f"it computes on the CPU, not on {device!r}"
         if reason is not None:
             raise ConfigurationError(
-                f"Engine 'openvino' can't be used: {reason}. Use the engine 'auto' or 'torch'."
+                f"Engine {engine!r} can't be used: {reason}. Use the engine 'auto' or 'torch'."
             )
         return True
     return reason is None and (device == "cpu" or (device == "auto" and not _has_accelerator()))
@@ -210,12 +213,12 @@ def _has_accelerator() -> bool:
     return choose_device("auto") != "cpu"
 
 
-def _key(source: Source) -> str:
+def _key(source: Source, precision: Precision) -> str:
     """Name of the export of a source; empty where its files can't be read, which torch explains."""
     from ml_prediction.models.engines.openvino_engine import runtime_name
 
     try:
-        return export_cache.key_of(source.name, source.contents(), runtime_name())
+        return export_cache.key_of(source.name, source.contents(), runtime_name(precision))
     except OSError:
         return ""
 
@@ -229,32 +232,43 @@ def _compile(
 ) -> Model:
     """Compiled engine of a model, if it does what torch does; kept under its key."""
     spec = reference.model.spec
-    versions = {**spec.versions, "openvino": export_cache.version_of("openvino")}
-    spec = replace(spec, versions=versions)
+    precision = compiled.precision_of(engine)
+    version = export_cache.version_of("openvino")
+    if precision != "f32":
+        version += f" {precision}"
+    spec = replace(spec, versions={**spec.versions, "openvino": version})
     weights = reference.state()
     _LOG.info("%s is compiled for this machine, and compared with torch.", spec.id)
     made = compiled.make_engine(spec, reference.arguments, weights, threads)
     difference = compiled.difference(made, reference.model.engine, spec)
+    if precision != "f32":
+        right = difference <= compiled.TOLERANCES["f32"]  # of less precision can't be told
+        made = compiled.make_engine(spec, reference.arguments, weights, threads, precision)
+        drift = compiled.difference(made, reference.model.engine, spec)
+        _LOG.info("%s: %s changes probabilities by up to %.2g.", spec.id, precision, drift)
+        difference = drift if right else float("inf")
     if key:
         export = Export(spec, reference.arguments, difference, warnings, weights)
         export_cache.write(key, export)
-    if difference <= compiled.TOLERANCE:  # NaN is not
+    if difference <= compiled.TOLERANCES[precision]:  # NaN is not
         return Model(spec, made)
     return _fallen_back(reference, difference, engine)
 
 
-def _compiled_model(export: Export, threads: int | None) -> Model:
-    engine = compiled.make_engine(export.spec, export.arguments, export.weights, threads)
-    return Model(export.spec, engine)
+def _compiled_model(export: Export, threads: int | None, engine: EngineName) -> Model:
+    precision = compiled.precision_of(engine)
+    made = compiled.make_engine(export.spec, export.arguments, export.weights, threads, precision)
+    return Model(export.spec, made)
 
 
 def _fallen_back(reference: Reference, difference: float, engine: EngineName) -> Model:
     """Torch, because the compiled engine was found to differ from it."""
+    allowed = compiled.TOLERANCES[compiled.precision_of(engine)]
     complaint = (
         f"{reference.model.spec.id}: compiled by OpenVINO for this processor, its probabilities "
-        f"differ from torch's by {difference:.1e} (allowed {compiled.TOLERANCE:.0e})"
+        f"differ from torch's by {difference:.1e} (allowed {allowed:.0e})"
     )
-    if engine == "openvino":
+    if engine != "auto":
         raise ConfigurationError(f"{complaint}. Use the engine 'torch', and report this.")
     _LOG.warning("%s; torch computes instead, more slowly. Please report this.", complaint)
     return reference.model

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml_prediction.drivers.report import describe_model
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import golden, load_model, reference
 from ml_prediction.models.engines import compiled, export_cache
-from ml_prediction.models.engines.openvino_engine import OpenVinoEngine
+from ml_prediction.models.engines.openvino_engine import OpenVinoEngine, has_bfloat16
 from ml_prediction.models.engines.torch_engine import TorchEngine
 from ml_prediction.models.reference import Reference
 
@@ -75,6 +76,40 @@ def test_an_engine_that_differs_from_torch_is_never_run(
             load_model(device="cpu", engine="openvino")
         (path,) = exports(own_cache)
         path.unlink()
+
+
+def test_bfloat16_needs_a_processor_that_has_it(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_prediction.models.engines.openvino_engine.has_bfloat16", lambda: False)
+    with pytest.raises(ConfigurationError, match="this processor has no bfloat16"):
+        load_model(device="cpu", engine="openvino-bf16")
+    assert not exports(own_cache)
+
+
+def test_less_precision_never_hides_a_wrong_graph(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_prediction.models.engines.openvino_engine.has_bfloat16", lambda: True)
+    monkeypatch.setattr(compiled, "difference", lambda *_: 1e-3)
+    with pytest.raises(ConfigurationError, match=r"differ from torch's by inf"):
+        load_model(device="cpu", engine="openvino-bf16")
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+def test_bfloat16_drifts_no_further_than_said(own_cache: Path) -> None:
+    exact = load_model(device="cpu", engine="openvino")
+    coarse = load_model(device="cpu", engine="openvino-bf16")
+    again = load_model(device="cpu", engine="openvino-bf16")
+    assert len(exports(own_cache)) == 2
+    assert coarse.spec.versions["openvino"] == exact.spec.versions["openvino"] + " bf16"
+    assert describe_model(coarse)["engine"] == "openvino-bf16"
+    windows = golden.golden_input()
+    outputs = coarse.engine(windows)
+    assert np.array_equal(again.engine(windows), outputs)
+    assert 1e-5 < np.abs(outputs - exact.engine(windows)).max() < compiled.TOLERANCES["bf16"]
+    alone = np.concatenate([coarse.engine(window[None]) for window in windows])
+    assert np.array_equal(alone, outputs)  # packets may come as they like
 
 
 def test_a_graph_that_can_not_be_compiled_falls_back(

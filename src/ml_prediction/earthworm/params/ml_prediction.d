@@ -34,7 +34,7 @@ Weights         original        # name of the weights, or the path of SeisBench'
 # Combine       semblance       # how: max, mean, or semblance (the highest, where they agree)
 # Shares        2 1             # weight of each Model in the mean; default: equal
 # Calibration   calibration.json     # what sigma is made of: `ml-prediction calibrate` writes it
-Engine          auto            # auto, torch, or openvino (compiled, on the CPU)
+Engine          auto            # auto, torch, openvino (compiled, on the CPU), or openvino-bf16 (less exact)
 # Threads       2               # CPU threads of the model; default: all
 # Stride        3000            # samples from window to window; default: the model's
 # Horizon       inf             # seconds: the windows that end so long after a sample count for it.

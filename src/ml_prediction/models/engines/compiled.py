@@ -1,4 +1,4 @@
-"""Models as compiled engines: which there are, and whether one computes what torch does."""
+"""Models as compiled engines: which there are, and how near to torch one computes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,30 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.models.engine import Engine
+from ml_prediction.models.engine import Engine, EngineName
 from ml_prediction.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from ml_prediction.models.engines.openvino_engine import OpenVinoEngine
+    from ml_prediction.models.engines.openvino_engine import OpenVinoEngine, Precision
 
 GRAPHS: Final = {"EQTransformer": "eqtransformer_graph", "PhaseNet": "phasenet_graph"}
 """Module of each architecture that can be compiled."""
 
-TOLERANCE: Final = 1e-5
-"""Largest difference between the probabilities of a compiled engine and torch's."""
+TOLERANCES: Final[dict[Precision, float]] = {"f32": 1e-5, "bf16": 0.5}
+"""Largest difference between the probabilities of a compiled engine and torch's. With bfloat16 it
+was 0.12 on random windows; what computes something else differs by about 1."""
 
 _LOG = logging.getLogger(__name__)
 _SEED: Final = 20231009
 _CHECKED: Final = (16, 3, 1)  # windows: a full batch, one that is filled up, a single window
 
 
-def why_not(name: str) -> str | None:
+def precision_of(engine: EngineName) -> Precision:
+    """Precision that an engine computes in, if it is compiled."""
+    return "bf16" if engine == "openvino-bf16" else "f32"
+
+
+def why_not(name: str, precision: Precision) -> str | None:
     """Why an architecture can't be compiled here; None if it can."""
     if name not in GRAPHS:
         return f"only {', '.join(GRAPHS)} can be compiled"
@@ -35,6 +41,11 @@ def why_not(name: str) -> str | None:
         importlib.import_module("openvino")
     except (ImportError, OSError) as error:
         return f"OpenVINO can't be imported ({error}); pip install openvino"
+    if precision == "bf16":
+        from ml_prediction.models.engines.openvino_engine import has_bfloat16
+
+        if not has_bfloat16():
+            return "this processor has no bfloat16"
     return None
 
 
@@ -43,6 +54,7 @@ def make_engine(
     arguments: Mapping[str, Any],
     weights: Mapping[str, npt.NDArray[Any]],
     threads: int | None,
+    precision: Precision = "f32",
 ) -> OpenVinoEngine:
     """Compiled engine of a model, unchecked.
 
@@ -56,6 +68,8 @@ def make_engine(
         State dictionary.
     threads
         CPU threads; None for one for each core.
+    precision
+        What is multiplied.
 
     Raises
     ------
@@ -71,6 +85,7 @@ def make_engine(
         samples=spec.in_samples,
         labels=len(spec.labels),
         threads=threads,
+        precision=precision,
     )
 
 
