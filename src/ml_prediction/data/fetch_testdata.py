@@ -24,7 +24,7 @@ from ml_prediction.data.metadata import UNAVAILABLE, event_documents, event_xml,
 from ml_prediction.data.plan import Channel, Unit, find_channels, pieces, units_of, utc
 from ml_prediction.data.retry import Patience
 from ml_prediction.data.scenario import Part, Scenario
-from ml_prediction.data.store import HIDDEN, Store, alone, write_whole
+from ml_prediction.data.store import HIDDEN, Store, alone, put
 from ml_prediction.data.transfer import Failure, get_all
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.errors import ConfigurationError, ServiceError
@@ -158,7 +158,7 @@ def fetch_scenario(scenario: Scenario, options: FetchOptions, *, out: Console, e
         ]
         failed = any(failures.values())
         body = manifest.to_json(scenario, results, options.client, failed=failed)
-        write_whole(root / manifest.NAME, body, root / HIDDEN / "scratch")
+        put(root / manifest.NAME, body, root / HIDDEN / "scratch")
         for each in planned:
             each.store.tidy()
         shutil.rmtree(root / HIDDEN / "scratch", ignore_errors=True)

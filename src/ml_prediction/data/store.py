@@ -6,7 +6,6 @@ hidden folder, what it was writing. The next run goes on from there.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,12 +17,14 @@ from typing import Any, Final
 
 from ml_prediction.data.plan import DAY_NS, Unit
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util import locks
+from ml_prediction.util.files import write_whole
 
 HIDDEN: Final = ".fetch"
 
 
-def write_whole(path: Path, content: bytes, scratch: Path) -> None:
-    """Write a file under another name, flush it to the disk, and give it its own.
+def put(path: Path, content: bytes, scratch: Path) -> None:
+    """Write a file whole or not at all; several threads may, and it outlives a power cut.
 
     Parameters
     ----------
@@ -34,15 +35,10 @@ def write_whole(path: Path, content: bytes, scratch: Path) -> None:
     scratch
         Folder on the same file system, for the time being.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
+    own = scratch / str(threading.get_ident())
+    own.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = f"{path.name}.{threading.get_ident()}"
-    part = scratch / name
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, content, sync=True, scratch=own)
 
 
 class Store:
@@ -83,7 +79,7 @@ class Store:
 
     def keep(self, unit: Unit, miniseed: bytes) -> None:
         """Write a unit's file."""
-        write_whole(self.path(unit), miniseed, self._scratch)
+        put(self.path(unit), miniseed, self._scratch)
         shutil.rmtree(self._fragment(unit).parent, ignore_errors=True)
 
     def nothing(self, units: Sequence[Unit], reason: str) -> None:
@@ -99,7 +95,7 @@ class Store:
 
     def keep_fragment(self, unit: Unit, miniseed: bytes) -> None:
         """Write a piece of a unit."""
-        write_whole(self._fragment(unit), miniseed, self._scratch)
+        put(self._fragment(unit), miniseed, self._scratch)
 
     def document(self, name: str) -> Path:
         """A file beside the archive."""
@@ -107,7 +103,7 @@ class Store:
 
     def keep_document(self, name: str, content: bytes) -> None:
         """Write a file beside the archive."""
-        write_whole(self.document(name), content, self._scratch)
+        put(self.document(name), content, self._scratch)
 
     def read(self, name: str) -> Any:
         """Hidden JSON file; None if there is none."""
@@ -117,7 +113,7 @@ class Store:
     def write(self, name: str, value: Any) -> None:
         """Write a hidden JSON file."""
         text = json.dumps(value, indent=1, sort_keys=True)
-        write_whole(self.hidden / name, text.encode(), self._scratch)
+        put(self.hidden / name, text.encode(), self._scratch)
 
     def tidy(self) -> None:
         """Remove what is only of use while data are coming."""
@@ -146,14 +142,10 @@ def alone(folder: Path) -> Iterator[None]:
             f"Folder {folder} can't be made or opened ({error.strerror}): choose another --out."
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if locks.take(descriptor) == "another's":
             raise ConfigurationError(
                 f"Another run is writing to {folder}: wait for it, or choose another with --out."
-            ) from error
-        except OSError:
-            pass  # some network file systems have no locks: go on without
+            )
         yield
     finally:
         os.close(descriptor)

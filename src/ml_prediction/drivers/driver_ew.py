@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ml_prediction import __version__
 from ml_prediction.drivers.live.setup import (
@@ -23,13 +20,13 @@ from ml_prediction.drivers.live.setup import (
     run_live,
     state_folder,
 )
+from ml_prediction.drivers.signals import ending_signals_noted
 from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.syntax import params_folder
 from ml_prediction.earthworm.tables import read_tables
 from ml_prediction.errors import ConfigurationError, MLPredictionError
 
 SAMPLES: Final = ("ml_prediction.d", "ml_prediction.desc")
-_ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ def run(path: str, environment: Mapping[str, str] = os.environ) -> int:
     with (
         logging_to_earthworm(config, environment) as log,
         locked(folder),
-        _ending_signals() as ending,
+        ending_signals_noted() as ending,
     ):
         _log.info("ml_prediction %s: started with %s, pid %d", __version__, path, os.getpid())
         around = Surroundings(config, tables, installation, folder, log, ending.is_set)
@@ -81,25 +78,6 @@ def run(path: str, environment: Mapping[str, str] = os.environ) -> int:
             raise
         _log.info("ended as it was told to")
     return 0
-
-
-@contextmanager
-def _ending_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM, SIGINT and SIGHUP set, as long as this lasts."""
-    ending = threading.Event()
-    before: dict[signal.Signals, Any] = {}
-
-    def note(number: int, frame: object) -> None:
-        ending.set()
-
-    for number in _ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGTERM:
-            before[number] = signal.signal(number, note)
-    try:
-        yield ending
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def install(params: str) -> list[Path]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 _ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OF_TERMINAL: Final = (signal.SIGINT, signal.SIGHUP)
+
+Handler = Callable[[int, Any], None]
 
 
 @contextmanager
@@ -18,21 +21,41 @@ def ending_signals_interrupt() -> Iterator[None]:
     The first one counts; others are ignored while the run cleans up. A signal that is ignored,
     as under ``nohup``, stays so.
     """
-    before: dict[signal.Signals, Any] = {}
+    heard = [number for number in _ENDINGS if not _ignored(number)]
 
-    def interrupt(signum: int, frame: object) -> None:
-        for ending in before:  # often both come: a second one would cut the cleaning up short
+    def interrupt(number: int, frame: object) -> None:
+        for ending in heard:  # often both come: a second one would cut the cleaning up short
             signal.signal(ending, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in _ENDINGS:
-        if signal.getsignal(number) not in (signal.SIG_IGN, None):
-            before[number] = signal.signal(number, interrupt)
+    with _handled(heard, interrupt):
+        yield
+
+
+@contextmanager
+def ending_signals_noted() -> Iterator[threading.Event]:
+    """Let the same signals set an event, and do nothing else; SIGTERM also where it is ignored."""
+    ending = threading.Event()
+    heard = [n for n in _ENDINGS if n is signal.SIGTERM or not _ignored(n)]
+    with _handled(heard, lambda number, frame: ending.set()):
+        yield ending
+
+
+def _ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) in (signal.SIG_IGN, None)
+
+
+@contextmanager
+def _handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[None]:
+    before: dict[signal.Signals, Any] = {}
     try:
+        for number in numbers:
+            before[number] = signal.signal(number, handler)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            if old is not None:  # not one of Python's
+                signal.signal(number, old)
 
 
 @contextmanager

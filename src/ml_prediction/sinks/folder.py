@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util import locks
 
 OUTPUT_NAMES: Final = (
     "picks.csv",
@@ -164,16 +164,16 @@ class OutputFolder:
         """Keep other runs out, if the file system can; the lock ends with the process."""
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError:
+            return False
+        outcome = locks.take(self._descriptor)
+        if outcome != "ours":
             self._release()
+        if outcome == "another's":
             raise ConfigurationError(
                 f"Another run is writing to {self.path}: wait for it, or choose another folder."
-            ) from error
-        except OSError:
-            self._release()  # some network file systems have no locks: go on without
-            return False
-        return True
+            )
+        return outcome == "ours"
 
     def _release(self) -> None:
         if self._descriptor is not None:

@@ -159,18 +159,18 @@ def refuse_to_rewrite(patch: pytest.MonkeyPatch, how: str) -> None:
         whole = Path.open
 
         def only_read(path: Path, mode: str = "r", **options: Any) -> Any:
-            if mode != "w":
+            if mode != "wb":
                 return whole(path, mode, **options)
             return FullFile() if how == "write" else full()
 
         patch.setattr(Path, "open", only_read)
 
 
-class FullFile(io.StringIO):
+class FullFile(io.BytesIO):
     """Takes nothing."""
 
-    def write(self, text: str, /) -> int:
-        return int(full(text))
+    def write(self, data: Any, /) -> int:
+        return int(full(data))
 
 
 def test_a_rewriting_that_fails_later_leaves_the_old_file(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ml_prediction.earthworm.logo import Logo
+from ml_prediction.util.files import write_whole
 from ml_prediction.util.times import seconds_to_ns
 
 SAME_NS: Final = seconds_to_ns(0.1)
@@ -230,17 +231,7 @@ class Journal:
     def _rewrite(self) -> None:
         """Leave out what is not needed any more; the file is replaced in one go."""
         lines = self._all_lines()
-        part = self.path.with_name(f".{self.path.name}.part")
-        try:
-            with part.open("w", encoding="utf-8") as handle:
-                handle.writelines(f"{line}\n" for line in lines)
-                handle.flush()
-                os.fsync(handle.fileno())
-            part.replace(self.path)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()
-            raise
+        write_whole(self.path, "".join(f"{line}\n" for line in lines).encode(), sync=True)
         self._unwritten.clear()
         self._lines = len(lines)
 

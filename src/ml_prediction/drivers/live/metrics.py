@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.files import write_whole
 
 PREFIX: Final = "ml_prediction_"
 
@@ -121,10 +122,4 @@ def write_status(path: Path, status: Status) -> None:
     OSError
         If the disk is full or the like.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, (json.dumps(status, indent=1) + "\n").encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
@@ -47,6 +46,7 @@ from ml_prediction.models import Ensemble, Model, load_models
 from ml_prediction.models.engine import ConcurrentEngine
 from ml_prediction.sinks.earthworm import PickStyle
 from ml_prediction.sources.earthworm import WaveformDecoder, decoders
+from ml_prediction.util import locks
 from ml_prediction.util.machine import collections_spared
 
 LOADING_SECONDS: Final = 600.0
@@ -161,29 +161,23 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigurationError(
             f"StateDir {folder} can't be used ({error.strerror}): name another."
         ) from error
-    until = time.monotonic() + LOCK_PATIENCE
     try:
-        while not _lock(descriptor) and time.monotonic() < until:
+        until = time.monotonic() + LOCK_PATIENCE
+        while (outcome := locks.take(descriptor)) == "another's":
+            if time.monotonic() > until:
+                raise ConfigurationError(
+                    f"Another ml-prediction uses the folder {folder}: stop it, or give this one a "
+                    "configuration file of another name, or another StateDir."
+                )
             time.sleep(0.1)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigurationError(
-            f"Another ml-prediction uses the folder {folder}: stop it, or give this one a "
-            "configuration file of another name, or another StateDir."
-        ) from error
-    try:
+        if outcome == "impossible":
+            raise ConfigurationError(
+                f"StateDir {folder} is on a file system without locks, where two of us could send "
+                "picks of one number: name another."
+            )
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def run_live(around: Surroundings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ml_prediction.errors import ConfigurationError, ServiceError
+from ml_prediction.util import locks
 
 # The table's number tells schemas of one database apart.
 _NUMBER: Final = "(to_regclass('run')::oid::bigint << 32) | :run"
@@ -80,15 +80,12 @@ def _file(engine: sa.Engine, run: int) -> Iterator[bool]:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise ServiceError(f"{path} can't be made: {error.strerror}.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        outcome = locks.take(descriptor)
+        if outcome == "another's":
             os.close(descriptor)
             yield False
             return
-        except OSError:
-            break  # some network file systems have no locks: go on without
-        if _is(descriptor, path):
+        if outcome == "impossible" or _is(descriptor, path):
             break
         os.close(descriptor)  # of one who has just ended
     try:

@@ -6,7 +6,6 @@ next writer removes it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from typing import Any
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.store.base import UnitKey, UnitState
+from ml_prediction.util import locks
 
 
 class Journal:
@@ -54,14 +54,10 @@ class Journal:
             raise
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if locks.take(self._descriptor) == "another's":
             raise ConfigurationError(
                 f"Another process is writing this run ({self.path}): wait for it, or end it."
-            ) from error
-        except OSError:
-            return  # some network file systems have no locks: go on without
+            )
 
     def append(self, states: Iterable[UnitState]) -> None:
         """Add states, all or none; they outlive a power cut then.
