@@ -30,6 +30,7 @@ from ml_prediction import (
     cli_rings,
 )
 from ml_prediction.cli_options import (
+    ENGINES,
     Combine,
     Models,
     Shares,
@@ -190,7 +191,7 @@ def pick(
     shares: Shares = None,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="auto|torch|openvino|openvino-bf16", help="What computes the model."),
+        typer.Option(metavar=ENGINES, help="What computes the model."),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the results.")] = None,
     stride: Annotated[

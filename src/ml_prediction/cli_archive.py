@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ml_prediction.cli_options import (
+    ENGINES,
     Combine,
     ConfigOption,
     Models,
@@ -84,6 +85,13 @@ def run(
     unit_timeout: Annotated[
         float, typer.Option(metavar="S", min=1.0, help="Give a station's day up after so long.")
     ] = 3600.0,
+    engine: Annotated[
+        str | None, typer.Option(metavar=ENGINES, help="What computes the model.")
+    ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the run; default: made of its settings."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that the store has.")
     ] = False,
@@ -95,6 +103,7 @@ def run(
         **chosen_models(model, weights, combine, shares),
         "channels": given_list(channels),
         "inventory": inventory,
+        "engine": engine,
     }
     options = ArchiveOptions(
         root=Path(root),
@@ -106,6 +115,7 @@ def run(
         ray=ray,
         resume=resume,
         unit_timeout=unit_timeout,
+        run_id=run_id,
     )
     settings = run_config(config, top, {})
     return run_archive(options, settings, out=results_console(), err=remarks_console())

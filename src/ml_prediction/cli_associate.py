@@ -51,20 +51,25 @@ def associate(
         int, typer.Option(metavar="N", min=0, help="Stations with both, of an event.")
     ] = 3,
     max_sigma: Annotated[
-        float | None, typer.Option(metavar="S", help="Leave out picks that are less certain.")
+        float | None,
+        typer.Option(metavar="S", min=0.0, help="Leave out picks that are less certain."),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(metavar="S", min=0.0, help="Largest residual of a pick.")
+        float,
+        typer.Option(metavar="S", min=0.01, max=10.0, help="Largest residual of a pick."),
     ] = 1.5,
     velocity_tolerance: Annotated[
         float, typer.Option(metavar="S", min=0.0, help="What travel times may be wrong by.")
     ] = 2.0,
     edt_std: Annotated[
         float | None,
-        typer.Option(metavar="S", help="PyOcto's exponential EDT, with this deviation of picks."),
+        typer.Option(
+            metavar="S", min=0.001, help="PyOcto's exponential EDT, with this deviation of picks."
+        ),
     ] = None,
     cutoff: Annotated[
-        float | None, typer.Option(metavar="KM", help="Search with stations this near only.")
+        float | None,
+        typer.Option(metavar="KM", min=0.1, help="Search with stations this near only."),
     ] = None,
     depth: Annotated[
         float, typer.Option(metavar="KM", min=1.0, max=700.0, help="Deepest events.")

@@ -9,6 +9,8 @@ import typer
 if TYPE_CHECKING:
     from ml_prediction.drivers.run_config import RunConfig
 
+ENGINES = "auto|torch|openvino|openvino-bf16"
+
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", metavar="NAME[:WEIGHTS]", help="Architecture; several to combine."),

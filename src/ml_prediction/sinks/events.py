@@ -142,9 +142,14 @@ class EventFiles:
         self._files: list[IO[str]] = []
 
     def __enter__(self) -> Self:
-        for path in self._paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._files.append(_part(path).open("w", newline="", encoding="utf-8"))
+        with contextlib.ExitStack() as stack:
+            for path in self._paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = _part(path).open("w", newline="", encoding="utf-8")
+                stack.callback(_part(path).unlink)
+                stack.callback(file.close)
+                self._files.append(file)
+            stack.pop_all()
         self._files[0].write(OPENING.format(quoteattr(resource_id("eventParameters"))))
         if len(self._files) > 1:
             csv.writer(self._files[1], lineterminator="\n").writerow(COLUMNS)

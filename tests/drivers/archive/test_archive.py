@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -16,16 +17,21 @@ import numpy as np
 import pytest
 from postgres_server import PASSWORD, PostgresServer
 from small_archive import MIDNIGHT, station, write_sds
+from store_results import make_run, make_units
 
 from ml_prediction import cli
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.results import Pick
+from ml_prediction.drivers.archive.plan import plan_units
 from ml_prediction.drivers.archive.run import record_of
 from ml_prediction.drivers.archive.status import lines_of, rate_of
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import MLPredictionError
 from ml_prediction.models import Model
 from ml_prediction.sinks.store import UnitKey, UnitState, open_store
+from ml_prediction.sources.inputs import InputFile, expand
+from ml_prediction.sources.problems import Problem, ProblemLedger
+from ml_prediction.sources.selection import Selection
 
 DAYS = ["--from", "2017-05-01", "--to", "2017-05-03"]
 
@@ -261,3 +267,57 @@ def test_rate_and_time_left_are_those_of_the_newest_hour() -> None:
         "  8 picks, 0 detections",
         "  6 station-days an hour; 2.0 h left",
     ]
+
+
+def test_a_run_has_a_name_of_its_own_and_goes_on_with_the_same_settings_only(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'p.db'}"
+    sds = tmp_path / "sds"
+    shutil.copytree(root / "2017" / "XX" / "AAA", sds / "2017" / "XX" / "AAA")
+    days = ["--from", "2017-05-01", "--to", "2017-05-02"]
+    one = ["archive", str(sds), *days, "--store", url, "--jobs", "1"]
+    assert cli.run([*one, "--run-id", "may", "--resume"]) == 0  # nothing is there yet
+    assert "has no run to resume: may begins" in capsys.readouterr().err
+    assert {pick.run_id for pick in picks_in(url)} == {"may"}
+    assert cli.run([*one, "--run-id", "may"]) == 2
+    assert "has run may already: give --resume" in capsys.readouterr().err
+    other = ["--channels", "HH?"]
+    assert cli.run([*one, *other, "--run-id", "may", "--resume"]) == 2
+    assert 'config.channels[0] was "*", is "HH?"' in capsys.readouterr().err
+    assert cli.run([*one, *other, "--resume"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "to resume. Of its 1 the nearest is may (config.channels[0]" in said
+    assert cli.run([*one, "--run-id", "../may"]) == 2
+    assert "letters, digits" in capsys.readouterr().err
+    with open_store(url, create=False) as store:
+        assert [run.run_id for run in store.runs()] == ["may"]
+
+
+def test_reasons_with_brackets_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, reason = f"sqlite:///{tmp_path / 'p.db'}", "RuntimeError: bad [/data/x] [type=int] x"
+    (unit,) = make_units(1, 1)
+    with open_store(url) as store:
+        assert cli.run(["archive", "status", "--store", url]) == 0
+        assert "has no runs" in capsys.readouterr().out
+        run = make_run()
+        store.begin(replace(run, models=[{"name": "N", "weights": "W"}]), [unit], resume=False)
+        store.fail(unit, reason, 3)
+    assert cli.run(["archive", "status", "--store", url]) == 0
+    assert reason in capsys.readouterr().out
+
+
+def test_a_folder_that_can_not_be_listed_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ProblemLedger()
+
+    def told(inputs: Path, selection: Selection, problems: ProblemLedger) -> list[InputFile]:
+        problems.add(Problem(root / "2017" / "UO", "unlisted", "can't be listed", 1))
+        return expand(inputs, selection, problems)
+
+    monkeypatch.setattr("ml_prediction.drivers.archive.plan.expand", told)
+    plan_units(root, date(2017, 5, 1), date(2017, 5, 2), problems=ledger)
+    assert [problem.message for problem in ledger.all] == ["can't be listed"]

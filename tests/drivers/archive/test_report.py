@@ -206,7 +206,7 @@ def test_the_best_instrument_counts_for_a_day(tmp_path: Path) -> None:
         store.write(make_result(unit, count=0, statistics=days))
         found = overview(store)
     assert found.cover.tolist() == [[0.75]]
-    assert found.gaps.tolist() == [[7]]
+    assert found.gaps.tolist() == [[2]]
 
 
 def test_a_done_day_without_data_is_not_covered(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from obspy.io.mseed import InternalMSEEDError
 from small_archive import MIDNIGHT, station, write_sds
 
 from ml_prediction.drivers.archive import workers as module
@@ -263,3 +264,16 @@ def test_a_unit_that_takes_too_long_is_given_up_and_the_next_one_is_picked(
         ((unit, outcome, tried),) = run_units(archive[1:2], workers, 1)
     assert isinstance(outcome, UnitPicks)
     assert tried == 1
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("x"), AssertionError("x"), InternalMSEEDError("x")]
+)
+def test_no_fault_in_a_unit_ends_the_run(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object) -> UnitPicks:
+        raise error
+
+    monkeypatch.setattr(module, "pick_unit", fail)
+    outcome = attempt(units_of(1)[0], Job(RunConfig(), "run", 1, None, 9.0), [])
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == f"{type(error).__name__}: x"

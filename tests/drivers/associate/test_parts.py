@@ -96,9 +96,9 @@ def test_a_moved_station_is_where_it_was_at_the_time() -> None:
     moved[1].end_date = UTCDateTime(1999, 1, 1)
     places = Places(Inventory([Network("XX", moved)]), {Code("XX", "A"), Code("XX", "C")})
     for year, latitude in [(1980, 46.0), (1995, 46.0), (2010, 47.0)]:
-        at = places.at(UTCDateTime(year, 6, 1))
-        assert list(at) == [Code("XX", "A")]
-        assert at[Code("XX", "A")].latitude == latitude
+        name = places.name_at(Code("XX", "A"), UTCDateTime(year, 6, 1))
+        assert places.named()[name].latitude == latitude
+    assert len(places.named()) == 2
     assert Code("XX", "B") not in places  # not wanted
     assert len(places.all()) == 2
 

@@ -18,8 +18,9 @@ from sqlalchemy import event
 from store_results import contents, make_result, make_run, make_units
 
 from ml_prediction.errors import ConfigurationError, DataError, MLPredictionError, ServiceError
-from ml_prediction.sinks.store import UnitState, open_store
+from ml_prediction.sinks.store import UnitState, open_store, without_password
 from ml_prediction.sinks.store.sql import SqlStore
+from ml_prediction.util.files import write_whole
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
 
 def test_a_newer_folder_is_refused(tmp_path: Path) -> None:
     open_store(f"parquet:///{tmp_path}/picks").close()
-    (tmp_path / "picks/store.json").write_text('{"version": 9}')
+    (tmp_path / "picks/store.json").write_text('{"format": "ml_prediction store", "version": 9}')
     with pytest.raises(ConfigurationError, match="newer version"):
         open_store(f"parquet:///{tmp_path}/picks")
 
@@ -315,3 +316,79 @@ def test_a_server_that_is_killed_leaves_nothing_half_written(
         assert contents(store) == before
         store.write(make_result(units[1]))
         assert len(list(store.picks())) == 10
+
+
+def test_a_database_of_somebody_else_is_not_touched_by_readers(tmp_path: Path) -> None:
+    foreign, empty = tmp_path / "foreign.db", tmp_path / "empty.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    empty.touch()
+    for path in (foreign, empty):
+        before = path.read_bytes()
+        with pytest.raises(ConfigurationError, match=f"{path} is not a store"):
+            open_store(str(path), create=False)
+        assert path.read_bytes() == before
+
+
+def test_a_run_deleted_without_foreign_keys_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    path, (unit,) = tmp_path / "p.db", make_units(1, 1)
+    with open_store(str(path)) as store:
+        store.begin(make_run(), [unit], resume=False)
+        store.write(make_result(unit))
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("DELETE FROM run")
+    connection.close()
+    with open_store(str(path)) as store:
+        store.begin(make_run(run_id="june"), [unit], resume=False)
+        assert [state.state for state in store.states()] == ["planned"]
+        assert not list(store.picks())
+        assert not list(store.statistics())
+
+
+def test_a_second_writer_that_is_refused_plans_nothing(tmp_path: Path) -> None:
+    path, units = str(tmp_path / "p.db"), make_units(1, 2)
+    with open_store(path) as store, open_store(path) as other:
+        store.begin(make_run(), units[:1], resume=False)
+        with pytest.raises(ConfigurationError, match="Another process is writing"):
+            other.begin(make_run(), units, resume=True)
+        assert [state.key for state in store.states()] == units[:1]
+
+
+def test_a_folder_that_another_process_makes_at_the_same_time_is_one_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(path: Path, data: bytes, **options: Any) -> None:
+        write_whole(path, data, **options)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ml_prediction.sinks.store.parquet.write_whole", late)
+        open_store(str(tmp_path / "store")).close()
+    with open_store(str(tmp_path / "store"), create=False) as store:
+        assert store.runs() == []
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"version": 1}', '{"format": "ml_prediction store"}']
+)
+def test_a_mark_of_something_else_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "store.json").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"store.json is not of a store"):
+        open_store(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:se/cr@et@host/name",
+        "postgresql://host/name?user=u&password=se/cr@et",
+        "postgresql://host/name?sslpassword=se/cr@et&user=u",
+    ],
+)
+def test_no_password_is_shown(url: str) -> None:
+    shown = without_password(url)
+    assert "cr" not in shown
+    assert "***" in shown
+    assert shown.startswith("postgresql://")

@@ -205,7 +205,7 @@ def test_two_runs_in_one_store_do_not_mix(url: str) -> None:
         assert len(list(store.picks(run_id="a"))) == 12
         assert {pick.run_id for pick in store.picks(run_id="b")} == {"b"}
         assert len(list(store.statistics(run_id="b"))) == 8
-        with pytest.raises(ConfigurationError, match="several runs: choose from a, b"):
+        with pytest.raises(ConfigurationError, match="several runs: choose one with --run"):
             store.picks()
         with pytest.raises(ConfigurationError, match="no run c: choose from a, b"):
             store.states(run_id="c")

@@ -134,8 +134,9 @@ def overview(store: Store, run_id: str | None = None) -> Overview:
         failed[place] = state.state == "failed"
     for key, statistics in store.statistics(run_id=run_id):
         place = row[key.network, key.station], (key.day - days[0]).days
-        cover[place] = np.fmax(cover[place], min(statistics.covered_s / DAY_S, 1.0))
-        gaps[place] = np.fmax(gaps[place], statistics.gaps)
+        covered = min(statistics.covered_s / DAY_S, 1.0)
+        if not covered <= cover[place]:  # of the instrument that has most
+            cover[place], gaps[place] = covered, statistics.gaps
     if not np.isnan(cover).all():  # a day without data has no statistics
         cover[np.isnan(cover) & ~np.isnan(picks)] = 0
     counts = store.pick_counts(run_id=run_id)

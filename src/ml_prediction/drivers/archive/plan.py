@@ -76,6 +76,7 @@ def plan_units(
     *,
     networks: Sequence[str] = (),
     channels: Iterable[str] = ("*",),
+    problems: ProblemLedger | None = None,
 ) -> list[Unit]:
     """Units of the days from ``first`` on and before ``end``, station by station.
 
@@ -93,6 +94,8 @@ def plan_units(
         Patterns of network codes; none: all.
     channels
         Patterns of channel codes, or of full codes.
+    problems
+        Takes what can't be looked at, such as a folder without the right to list it.
 
     Raises
     ------
@@ -107,7 +110,7 @@ def plan_units(
         raise ConfigurationError(f"{root} is no folder: name the root of an SDS archive.")
     wanted = Selection(channels, to_ns(midnight(first - DAY)), to_ns(midnight(end + DAY)) - 1)
     found: dict[tuple[str, str], dict[date, list[InputFile]]] = {}
-    for file in expand(root, wanted, ProblemLedger()):
+    for file in expand(root, wanted, problems or ProblemLedger()):
         if file.sds is None or not _is_of(file.sds.nslc.network, networks):
             continue
         station = found.setdefault(file.sds.nslc[:2], {})

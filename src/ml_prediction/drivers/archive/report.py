@@ -45,7 +45,7 @@ def write_report(url: str, path: Path, *, run_id: str | None, overwrite: bool, o
     url
         Store.
     path
-        HTML file; its folder must be there.
+        HTML file; its folder is made.
     run_id
         Of the run; None: the only one.
     overwrite
@@ -64,6 +64,7 @@ def write_report(url: str, path: Path, *, run_id: str | None, overwrite: bool, o
         raise ConfigurationError(
             f"{path} is there already: choose another name, or say --overwrite."
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open_store(url, create=False) as store:
         found = overview(store, run_id)
     text = to_html(found)

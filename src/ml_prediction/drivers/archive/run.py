@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,10 +23,10 @@ from ml_prediction.drivers.archive.ray_workers import RayWorkers
 from ml_prediction.drivers.archive.workers import Failure, Job, ProcessWorkers, Workers, run_units
 from ml_prediction.drivers.driver_local import read_inventory
 from ml_prediction.drivers.progress import ConsoleProgress
-from ml_prediction.drivers.report import describe_model, json_values, versions
+from ml_prediction.drivers.report import describe_model, json_values, name_problems, versions
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_configured
-from ml_prediction.errors import ServiceError
+from ml_prediction.errors import ConfigurationError, ServiceError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store import (
     RunRecord,
@@ -34,6 +35,8 @@ from ml_prediction.sinks.store import (
     open_store,
     without_password,
 )
+from ml_prediction.sinks.store.checks import nothing_to_resume
+from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.util.machine import cores
 
 ATTEMPTS: Final = 3
@@ -44,6 +47,8 @@ PATIENCE: Final = 600.0
 
 DONE, NOT_ALL = 0, 4
 """Exit status: all units are done; some failed."""
+
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class ArchiveOptions:
         Whether to go on with a run that the store has.
     unit_timeout
         Seconds after which a unit is given up.
+    run_id
+        Name of the run; None for one that is made of settings, weights and metadata.
     """
 
     root: Path
@@ -75,6 +82,7 @@ class ArchiveOptions:
     resume: bool
     unit_timeout: float = 3600.0
     ray: str | None = None
+    run_id: str | None = None
 
 
 def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err: Console) -> int:
@@ -98,19 +106,23 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     """
     inventory = read_inventory(config.inventory)
     models = load_configured(config, config.threads or 1)  # what is wrong is found before all else
+    problems = ProblemLedger()
     units = plan_units(
         options.root,
         options.first,
         options.end,
         networks=options.networks,
         channels=config.channels,
+        problems=problems,
     )
-    record = record_of(options.root, config, models)
+    name_problems(problems.all, err)
+    record = record_of(options.root, config, models, options.run_id)
     job = Job(config, record.run_id, config.threads or 1, inventory, options.unit_timeout)
     with ExitStack() as stack:
         # Before the store is made: a cluster that is not there leaves nothing behind.
         workers = stack.enter_context(_workers(options, job, models, len(units), err))
         store = stack.enter_context(open_store(options.store))
+        _check_resumed(options, record, store, err)
         store.begin(record, [unit.key for unit in units], resume=options.resume)
         done = {state.key for state in store.states() if state.state == "done"}
         todo = [unit for unit in units if unit.key not in done]
@@ -132,8 +144,34 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     return NOT_ALL if totals["failed"] else DONE
 
 
-def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble]) -> RunRecord:
-    """What makes the picks of a run comparable; its id says so, whenever it is resumed."""
+def _check_resumed(options: ArchiveOptions, record: RunRecord, store: Store, err: Console) -> None:
+    """Whether there is what is to be resumed; a store without any run may have been killed."""
+    known = store.runs()
+    if options.resume and record.run_id not in {run.run_id for run in known}:
+        where = without_password(options.store)
+        if known:
+            raise nothing_to_resume(record, known, where)
+        err.print(f"{where} has no run to resume: {record.run_id} begins.", markup=False)
+
+
+def record_of(
+    root: Path,
+    config: RunConfig,
+    models: Sequence[Model | Ensemble],
+    run_id: str | None = None,
+) -> RunRecord:
+    """What makes the picks of a run comparable; its id says so, unless it is given.
+
+    Raises
+    ------
+    ConfigurationError
+        If the id is none that can be part of a file's name.
+    """
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ConfigurationError(
+            f"--run-id {run_id!r}: letters, digits, '.', '_' and '-', 64 at most; the first "
+            "a letter or digit."
+        )
     described = [describe_model(model) for model in models]
     said: dict[str, Any] = {
         "pipeline": json_values(config.pipeline.model_dump()),
@@ -143,13 +181,13 @@ def record_of(root: Path, config: RunConfig, models: Sequence[Model | Ensemble])
     }
     identity = json.dumps([said, [model["sha256"] for model in described]], sort_keys=True)
     return RunRecord(
-        run_id=f"archive-{hashlib.sha256(identity.encode()).hexdigest()[:12]}",
+        run_id=run_id or f"archive-{hashlib.sha256(identity.encode()).hexdigest()[:12]}",
         config_hash=config.pipeline.hash,
         config=said,
         models=described,
         versions=versions(),
         created=datetime.now(UTC),
-        root=str(root),
+        root=str(root.resolve()),
     )
 
 
@@ -162,7 +200,8 @@ def _workers(
 ) -> Workers:
     """Whoever works on at most so many units at once."""
     if options.ray is None:
-        return ProcessWorkers(job, min(options.jobs or cores(), most))
+        jobs = options.jobs or max(1, cores() // job.threads)
+        return ProcessWorkers(job, min(jobs, most))
     return RayWorkers(
         job,
         options.ray,

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ml_prediction.sinks.store import UnitState, open_store
+from ml_prediction.sinks.store import UnitState, open_store, without_password
 
 MOST_FAILED = 20
 """Failed units that are listed; all are in the store."""
@@ -24,7 +25,10 @@ def show_status(url: str, out: Console) -> int:
         If there is no store.
     """
     with open_store(url, create=False) as store:
-        for record in store.runs():
+        records = store.runs()
+        if not records:
+            out.print(f"{without_password(url)} has no runs.", markup=False)
+        for record in records:
             states = store.states(run_id=record.run_id)
             models = ", ".join(f"{model['name']}:{model['weights']}" for model in record.models)
             out.print(f"{record.run_id}: {models} on {record.root}", markup=False)
@@ -69,5 +73,5 @@ def _table(failed: Sequence[UnitState]) -> Table:
     for name in ("failed", "attempts", "reason"):
         table.add_column(name, overflow="fold")
     for state in failed:
-        table.add_row(f"  {state.key}", str(state.attempts), state.reason)
+        table.add_row(f"  {state.key}", str(state.attempts), Text(state.reason))
     return table

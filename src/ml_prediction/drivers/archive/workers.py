@@ -239,8 +239,8 @@ def attempt(unit: Unit, job: Job, models: Sequence[Any]) -> UnitPicks | Failure:
         reason = "out of memory"
     except (MLPredictionError, OSError) as error:
         reason = str(error)
-    except (ValueError, ArithmeticError, LookupError, TypeError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {error}"  # a fault of ours costs this unit, not the run
+    except Exception as error:  # noqa: BLE001 - a fault of ours costs this unit, not the run
+        reason = f"{type(error).__name__}: {error}"
     return Failure(reason, time.monotonic() - started)
 
 

@@ -158,15 +158,18 @@ class Associator:
 
     def _events(self, picks: Sequence[Pick]) -> list[Event]:
         """Events of one piece."""
-        places = self._places.at(picks[len(picks) // 2].time)
+        places = self._places.named()
+        names = [
+            self._places.name_at(Code(pick.network, pick.station), pick.time) for pick in picks
+        ]
         stations = pd.DataFrame(
-            [(str(code), *place) for code, place in places.items()],
+            [(name, *place) for name, place in places.items()],
             columns=["id", "latitude", "longitude", "elevation"],
         )
         stations = self._octo.transform_stations(stations)
         table = pd.DataFrame(
             {
-                "station": [f"{pick.network}.{pick.station}" for pick in picks],
+                "station": names,
                 "time": [pick.time.timestamp for pick in picks],
                 "phase": [pick.phase for pick in picks],
             }
@@ -176,8 +179,9 @@ class Associator:
             return []
         events = self._octo.transform_events(events)
         of_event = dict(iter(assigned.groupby("event_idx")))
+        here = [places[name] for name in names]
         found = [
-            _event(row, of_event[row.idx], picks, places) for row in events.itertuples(index=False)
+            _event(row, of_event[row.idx], picks, here) for row in events.itertuples(index=False)
         ]
         return each_once(sorted(found, key=lambda event: (event.time, event.id)))
 
@@ -282,12 +286,12 @@ def _outline(transform: Callable[[float, float], tuple[float, float]], area: Are
 
 
 def _event(
-    row: Any, assigned: pd.DataFrame, picks: Sequence[Pick], places: dict[Code, Place]
+    row: Any, assigned: pd.DataFrame, picks: Sequence[Pick], places: Sequence[Place]
 ) -> Event:
     arrivals = []
     for index, residual in zip(assigned["pick_idx"], assigned["residual"], strict=True):
         pick = picks[int(index)]
-        place = places[Code(pick.network, pick.station)]
+        place = places[int(index)]
         metres, azimuth, _ = gps2dist_azimuth(
             row.latitude, row.longitude, place.latitude, place.longitude
         )

@@ -60,18 +60,32 @@ class Places:
         """Places of all epochs."""
         return [place for epochs in self._epochs.values() for _, _, place in epochs]
 
-    def at(self, time: UTCDateTime) -> dict[Code, Place]:
-        """Places at a time; where no epoch covers it, of the nearest one, the newest of several."""
+    def named(self) -> dict[str, Place]:
+        """All places, each under a name of its own."""
+        return {
+            _name(code, number): place
+            for code, epochs in sorted(self._epochs.items())
+            for number, (_, _, place) in enumerate(epochs)
+        }
+
+    def name_at(self, code: Code, time: UTCDateTime) -> str:
+        """Name of a station's place at a time.
+
+        Where no epoch covers it, it's that of the nearest one, the newest of several.
+        """
         seconds = float(time.timestamp)
-        return {code: _nearest(epochs, seconds) for code, epochs in sorted(self._epochs.items())}
+        epochs = self._epochs[code]
+
+        def away(number: int) -> float:
+            begin, end, _ = epochs[number]
+            return max(begin - seconds, seconds - end, 0.0)
+
+        return _name(code, min(reversed(range(len(epochs))), key=away))
+
+
+def _name(code: Code, number: int) -> str:
+    return f"{code}#{number}"
 
 
 def _timestamp(time: UTCDateTime | float) -> float:
     return time if isinstance(time, float) else float(time.timestamp)
-
-
-def _nearest(epochs: list[tuple[float, float, Place]], seconds: float) -> Place:
-    def away(epoch: tuple[float, float, Place]) -> float:
-        return max(epoch[0] - seconds, seconds - epoch[1], 0.0)
-
-    return min(reversed(epochs), key=away)[2]

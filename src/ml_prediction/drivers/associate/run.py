@@ -107,7 +107,7 @@ def run_associate(
     with ExitStack() as stack:
         source = _source(options, stack)
         if not source.stations:
-            raise DataError(f"No picks {source.where}: check --from, --to and --networks.")
+            raise _no_picks(source, options)
         places = Places(inventory, source.stations)
         missing = sorted(code for code in source.stations if code not in places)
         if missing and len(missing) == len(source.stations):
@@ -130,9 +130,15 @@ def run_associate(
             counts["events"] += 1
             counts["associated"] += len(event.arrivals)
         if not counts["read"]:
-            raise DataError(f"No picks {source.where}: check --from, --to and --networks.")
+            raise _no_picks(source, options)
         _tell(counts, missing, options, out, err)
     return 0
+
+
+def _no_picks(source: _Source, options: AssociateOptions) -> DataError:
+    given = options.networks or options.start or options.end
+    hint = "check --from, --to and --networks" if given else "see `ml-prediction archive status`"
+    return DataError(f"No picks {source.where}: {hint}.")
 
 
 def _check_paths(options: AssociateOptions) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from ml_prediction.sinks.store.base import (
     UnitResult,
     UnitState,
 )
+from ml_prediction.sinks.store.checks import without_password
 
 __all__ = [
     "PickCounts",
@@ -69,11 +69,6 @@ def open_store(url: str, *, create: bool = True) -> Store:
         f"{scheme}:// is no store: choose sqlite:///picks.db, postgresql://user@host/name, or "
         "parquet:///folder."
     )
-
-
-def without_password(url: str) -> str:
-    """URL of a store, for messages."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _folder(url: str, rest: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -55,14 +56,34 @@ def check_resumable(old: RunRecord, new: RunRecord, where: str) -> None:
     raise ConfigurationError(
         f"Run {old.run_id} in {where} can't be resumed, since its picks would not be comparable: "
         f"{named}{more}. Resume with the settings, weights and versions that it was begun with, "
-        "or begin a run of another name."
+        "or begin another run, with a --run-id of its own."
     )
+
+
+def nothing_to_resume(run: RunRecord, known: Sequence[RunRecord], where: str) -> ConfigurationError:
+    """The error that there are runs, but not this one; it names the nearest, and what differs."""
+    there = [
+        (list(_differences(_comparable(old), _comparable(run), "")), old.run_id) for old in known
+    ]
+    found, nearest = min(there, key=lambda each: (len(each[0]), each[1]))
+    differs = f" ({'; '.join(found[:_MOST_NAMED])})" if found else ""
+    return ConfigurationError(
+        f"{where} has no run {run.run_id} to resume. Of its {len(known)} the nearest is "
+        f"{nearest}{differs}: resume with the settings that it was begun with, or begin another "
+        "run without --resume."
+    )
+
+
+def without_password(url: str) -> str:
+    """URL of a store, for messages."""
+    shown = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", shown)
 
 
 def check_new(run_id: str, where: str) -> ConfigurationError:
     """The error that a run which is there must be resumed."""
     return ConfigurationError(
-        f"{where} has run {run_id} already: give --resume to go on with it, or another name."
+        f"{where} has run {run_id} already: give --resume to go on with it, or another --run-id."
     )
 
 
@@ -130,7 +151,9 @@ def choose_run(wanted: str | None, begun: str | None, known: Iterable[str], wher
     if not names:
         raise ConfigurationError(f"{where} has no runs.")
     if choice is None:
-        raise ConfigurationError(f"{where} has several runs: choose from {', '.join(names)}.")
+        raise ConfigurationError(
+            f"{where} has several runs: choose one with --run-id, of {', '.join(names)}."
+        )
     raise ConfigurationError(f"{where} has no run {choice}: choose from {', '.join(names)}.")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.sinks.store.checks import without_password
 
 PATIENCE_S: Final = 30
 """Seconds that SQLite waits for others to finish writing."""
@@ -35,7 +36,7 @@ def make_engine(url: str, *, create: bool) -> tuple[sa.Engine, str]:
             f"{url.partition(':')[0]}://...: the URL can't be understood; e.g. "
             "postgresql://user@host:5432/name, with special characters as %XX."
         ) from error
-    shown = parsed.render_as_string(hide_password=True)
+    shown = without_password(parsed.render_as_string(hide_password=True))
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, create), shown
     return _postgresql(parsed), shown
@@ -64,7 +65,8 @@ def _sqlite(url: URL, create: bool) -> sa.Engine:
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours, so that migrations are whole, too
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")  # one writes while others read
+        if create:  # a store has it for good; what is none is left as it is
+            cursor.execute("PRAGMA journal_mode = WAL")  # one writes while others read
         cursor.execute("PRAGMA synchronous = FULL")  # a done unit outlives a power cut
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()

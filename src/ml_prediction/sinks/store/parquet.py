@@ -64,6 +64,7 @@ from ml_prediction.sinks.store.journal import Journal, read_states
 from ml_prediction.util.files import make_folders, write_whole
 from ml_prediction.util.times import NANOSECONDS, to_ns
 
+FORMAT: Final = "ml_prediction store"
 VERSION: Final = 1
 """Of the layout of the folder."""
 
@@ -105,18 +106,27 @@ class ParquetStore:
         if not mark.exists():
             if not create:
                 raise ConfigurationError(f"There is no store {self._folder}: check the path.")
-            if self._folder.exists() and {each.name for each in self._folder.iterdir()} - _KILLED:
+            others = self._folder.exists() and {e.name for e in self._folder.iterdir()} - _KILLED
+            if others and not mark.exists():  # nobody else has just made it
                 raise ConfigurationError(
                     f"{self._folder} is not a store and not empty: choose another folder."
                 )
             make_folders(self._folder)
-            content = {"format": "ml_prediction store", "version": VERSION}
-            write_whole(mark, json.dumps(content).encode(), sync=True)
-        content = _read_json(mark)
-        if content["version"] > VERSION:
+            content = {"format": FORMAT, "version": VERSION}
+            try:
+                write_whole(mark, json.dumps(content).encode(), sync=True)
+            except FileNotFoundError:
+                if not mark.exists():
+                    raise
+                # another process has made it meanwhile
+        found = _read_json(mark)
+        version = found.get("version") if isinstance(found, dict) else None
+        if not isinstance(version, int) or found.get("format") != FORMAT:
+            raise ConfigurationError(f"{mark} is not of a store of ml_prediction: check the path.")
+        if version > VERSION:
             raise ConfigurationError(
                 f"{self._folder} was made by a newer version of ml_prediction (layout "
-                f"{content['version']}; this one knows {VERSION}): update ml_prediction, or choose "
+                f"{version}; this one knows {VERSION}): update ml_prediction, or choose "
                 "another store."
             )
 

@@ -13,7 +13,7 @@ from obspy import UTCDateTime
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ml_prediction.core.results import Detection, Pick
-from ml_prediction.errors import InternalError
+from ml_prediction.errors import ConfigurationError, InternalError
 from ml_prediction.sinks.store import schema
 from ml_prediction.sinks.store.base import (
     PickCounts,
@@ -74,8 +74,12 @@ class SqlStore:
         self._claim = ExitStack()
         try:
             with self._reading() as connection:
-                ready = current(connection) == HEAD
-            if not ready:  # else readers need not wait for writers, nor be able to write
+                version = current(connection)
+            if version is None and not create:
+                raise ConfigurationError(
+                    f"{self._where} is not a store of ml_prediction: check the URL."
+                )
+            if version != HEAD:  # else readers need not wait for writers, nor be able to write
                 with self._transaction() as connection:
                     upgrade(connection, self._where)
         except BaseException:
@@ -92,11 +96,18 @@ class SqlStore:
                 values = {name: getattr(run, name) for name in _RUN}
                 added = table.insert().values(values).returning(table.c.key)
                 key = connection.execute(added).scalar_one()
+                # SQLite without foreign keys leaves the units of a run that was deleted, and
+                # gives its key again.
+                connection.execute(schema.unit.delete().where(schema.unit.c.run == key))
             elif not resume:
                 raise check_new(run.run_id, self._where)
             else:
                 check_resumable(_record(old), run, self._where)
                 key = old.key
+        with translated(self._where):
+            self._claim.close()
+            self._claim.enter_context(claimed(self._engine, key, run.run_id, self._where))
+        with self._transaction() as connection:
             known = set(_unit_keys(connection, key))
             rows = [
                 {"run": key, "network": u.network, "station": u.station, "day": u.day, **_PLANNED}
@@ -105,9 +116,6 @@ class SqlStore:
             ]
             if rows:
                 connection.execute(self._insert(schema.unit).on_conflict_do_nothing(), rows)
-        with translated(self._where):
-            self._claim.close()
-            self._claim.enter_context(claimed(self._engine, key, run.run_id, self._where))
         self._run = key, run.run_id
 
     def write(self, result: UnitResult) -> None:
