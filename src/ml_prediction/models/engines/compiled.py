@@ -33,7 +33,7 @@ def precision_of(engine: EngineName) -> Precision:
     return "bf16" if engine == "openvino-bf16" else "f32"
 
 
-def why_not(name: str, precision: Precision) -> str | None:
+def why_not(name: str, precision: Precision = "f32") -> str | None:
     """Why an architecture can't be compiled here; None if it can."""
     if name not in GRAPHS:
         return f"only {', '.join(GRAPHS)} can be compiled"
