@@ -22,7 +22,12 @@ def console() -> Console:
 @pytest.mark.timeout(900)  # contenders that wait for each other's threads are slow on busy machines
 def test_everyone_finds_the_same_picks(tmp_path: Path) -> None:
     options = BenchOptions.make(
-        tmp_path / "results", models=["EQTransformer"], quick=True, shared=tmp_path, threads=1
+        tmp_path / "results",
+        models=["EQTransformer"],
+        workloads=["small", "snapshot"],
+        quick=True,
+        shared=tmp_path,
+        threads=1,
     )
     assert run_bench(options, out=console(), err=console()) == 0
     (path,) = (tmp_path / "results").glob("*.json")
@@ -36,7 +41,7 @@ def test_everyone_finds_the_same_picks(tmp_path: Path) -> None:
     assert model["mflop_per_window"] == pytest.approx(257.5, abs=1)
     assert model["sgemm_gflops"] > 0
     assert model["forward_windows_per_s"]["ours"] > 0
-    assert [cell["workload"] for cell in model["cells"]] == ["small", "snapshot", "day", "network"]
+    assert [cell["workload"] for cell in model["cells"]] == ["small", "snapshot"]
     for cell in model["cells"]:
         for entry in cell["contenders"]:
             if entry["contender"] == "slipstream" and entry["status"] == "missing":

@@ -126,7 +126,7 @@ def test_the_traces_are_the_members_traces_merged(rule: Rule, seed: int) -> None
         np.testing.assert_allclose(values[row], expected, rtol=0, atol=1e-6, equal_nan=True)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     rule=st.sampled_from(RULES),

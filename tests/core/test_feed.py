@@ -103,7 +103,7 @@ def test_the_short_way_changes_no_window_and_no_count(
     assert_same_counts(short, long)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     jitter=st.sampled_from([0.0, 0.01, 0.1, 0.24, 0.3, 0.6]),
