@@ -30,7 +30,7 @@ from ml_prediction.drivers.archive.plan import Unit
 from ml_prediction.drivers.archive.ray_workers import RayWorkers, _Actor, made_of, room_for
 from ml_prediction.drivers.archive.workers import Job, run_units
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.errors import ServiceError
+from ml_prediction.errors import ConfigurationError, ServiceError
 from ml_prediction.models import Model
 from ml_prediction.sinks.store import open_store
 
@@ -393,6 +393,16 @@ def test_sigterm_while_ray_connects_is_an_interrupt_and_no_success(
     assert signal.getsignal(signal.SIGTERM) is not end
 
 
+def test_more_threads_than_any_node_has_are_named(few: tuple[FewRay, RayWorkers]) -> None:
+    ray, workers = few
+    ray.cpus = 0.5
+    workers._tend()
+    assert "lower `threads`" in workers._trouble
+    workers._address = ray_workers.LOCAL
+    with pytest.raises(ConfigurationError, match=r"no node has the 1 CPUs .* lower `threads`"):
+        workers._tend()
+
+
 def test_a_run_ends_when_the_head_is_silent_or_no_worker_begins_for_long(
     few: tuple[FewRay, RayWorkers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -401,7 +411,7 @@ def test_a_run_ends_when_the_head_is_silent_or_no_worker_begins_for_long(
     monkeypatch.setattr(ray_workers, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(ray_workers, "TEND_SECONDS", 0.0)
     ray.cpus = 0.0
-    with pytest.raises(ServiceError, match=r"CPUs are taken.*--resume"):
+    with pytest.raises(ServiceError, match=r"no node has.*--resume"):
         workers.outcomes()
     monkeypatch.setattr(ray_workers, "GONE_SECONDS", -1.0)
     monkeypatch.setattr(ray_workers, "_answers", lambda *_: False)

@@ -210,6 +210,17 @@ def test_a_span_of_time_is_chosen(
 
 
 @pytest.mark.usefixtures("pyocto", "place")
+def test_networks_are_patterns_as_for_archive(
+    of_quakes: list[list[Pick]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_of(of_quakes[0])
+    assert associate("--networks", "UW,X?") == 0
+    assert [pick_ids(event) for event in read()] == [ids(of_quakes[0])]
+    assert associate("--overwrite", "--networks", "U?") == 1
+    assert "check --from, --to and --networks" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("pyocto", "place")
 def test_an_area_without_the_earthquake_has_none(
     of_quakes: list[list[Pick]], capsys: pytest.CaptureFixture[str]
 ) -> None:

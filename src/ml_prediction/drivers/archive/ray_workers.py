@@ -265,6 +265,13 @@ class RayWorkers:
         if self._node not in nodes:
             raise ServiceError(self._gone("this machine's node has died"))
         room, gpus = room_for(list(nodes.values()), self._job.threads, self._job.config.device)
+        if not room:
+            self._trouble = (
+                f"no node has the {self._job.threads} CPUs that a worker wants: lower `threads` "
+                "in --config"
+            )
+            if self._address == LOCAL:  # where none will join
+                raise ConfigurationError(f"Ray on this machine: {self._trouble}.")
         room = min(room, self._most)
         self._tell_of(set(nodes), room)
         while len(self._places) < room:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +48,7 @@ class AssociateOptions:
     out, table
         QuakeML file, and CSV file of the events; None for none.
     run_id, networks, start, end
-        Which picks; see `ml_prediction.sinks.store.Store.picks`. No networks: all.
+        Which picks; networks are patterns of codes, none: all.
     max_sigma
         Picks that are less certain (s) are left out; None: none is.
     velocity
@@ -181,14 +182,14 @@ def _source(options: AssociateOptions, stack: ExitStack) -> _Source:
         key = state.key
         if (
             state.picks
-            and (not options.networks or key.network in options.networks)
+            and _wanted(key.network, options)
             and (first is None or key.day >= first)
             and (last is None or key.day <= last)
         ):
             counts[Code(key.network, key.station)] += state.picks
     stream = store.picks(
         run_id=options.run_id,
-        networks=options.networks or None,
+        networks={code.network for code in counts} if options.networks else None,
         start=options.start,
         end=options.end,
     )
@@ -196,9 +197,14 @@ def _source(options: AssociateOptions, stack: ExitStack) -> _Source:
     return _Source(stream, frozenset(counts), counts.total(), where)
 
 
+def _wanted(network: str, options: AssociateOptions) -> bool:
+    patterns = options.networks
+    return not patterns or any(fnmatchcase(network, pattern) for pattern in patterns)
+
+
 def _chosen(pick: Pick, options: AssociateOptions) -> bool:
     return (
-        (not options.networks or pick.network in options.networks)
+        _wanted(pick.network, options)
         and (options.run_id is None or pick.run_id == options.run_id)
         and (options.start is None or pick.time >= options.start)
         and (options.end is None or pick.time < options.end)
