@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -32,9 +31,10 @@ from ml_prediction.explore.arrivals import PHASES, Arrivals, to_table
 from ml_prediction.explore.calibration import FOLDS, Residuals, folds_of, residuals_of
 from ml_prediction.explore.evaluation import Evaluation, evaluate
 from ml_prediction.explore.labelled import Crop, crops, read_labelled, reference_of
+from ml_prediction.explore.matching import Integers, match
 from ml_prediction.explore.tuning import Setting, pick_crops, picks_as_arrivals, processed_of
 from ml_prediction.models.engine import EngineName
-from ml_prediction.util.times import to_ns
+from ml_prediction.util.times import NANOSECONDS, to_ns
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,25 +98,22 @@ def normal_k(data: Residuals) -> tuple[float, str]:
 
 
 def drift_row(phase: str, picks: Sequence[Pick], exact: Sequence[Pick]) -> str:
-    """One line of the table of drift: picks of a phase, each beside the nearest exact one."""
-    by_station: dict[str, list[Pick]] = defaultdict(list)
-    for pick in picks:
-        if pick.phase == phase:
-            by_station[pick.station].append(pick)
-    wanted = [pick for pick in exact if pick.phase == phase]
-    seconds, probabilities = [], []
-    for pick in wanted:
-        rest = by_station[pick.station]
-        if rest:
-            nearest = min(rest, key=lambda other: abs(other.time - pick.time))
-            if abs(nearest.time - pick.time) <= 0.5:
-                rest.remove(nearest)
-                seconds.append(abs(nearest.time - pick.time))
-                probabilities.append(abs(nearest.probability - pick.probability))
-    new = sum(map(len, by_station.values()))
+    """One line of the table of drift: picks of a phase, matched with the exact ones."""
+    ours, theirs = ([pick for pick in some if pick.phase == phase] for some in (picks, exact))
+    number = {pick.station: n for n, pick in enumerate((*ours, *theirs))}
+
+    def keyed(some: Sequence[Pick]) -> tuple[Integers, Integers]:
+        keys = [number[pick.station] for pick in some]
+        return np.asarray(keys, np.int64), np.asarray([to_ns(p.time) for p in some], np.int64)
+
+    found, wanted = match(*keyed(ours), *keyed(theirs), NANOSECONDS // 2)
+    pairs = [(ours[i], theirs[j]) for i, j in zip(found, wanted, strict=True)]
+    seconds = [abs(one.time - other.time) for one, other in pairs]
+    probabilities = [abs(one.probability - other.probability) for one, other in pairs]
+    lost, new = len(theirs) - len(pairs), len(ours) - len(pairs)
     moved = " | ".join(f"{np.quantile(seconds, q):.3f}" for q in (0.5, 0.95, 1.0))
     changed = f"{np.median(probabilities):.4f} | {max(probabilities):.3f}"
-    return f"{phase} | {len(wanted)} | {len(wanted) - len(seconds)} | {new} | {moved} | {changed}"
+    return f"{phase} | {len(theirs)} | {lost} | {new} | {moved} | {changed}"
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 
@@ -56,3 +58,8 @@ class NSLC(NamedTuple):
 
 
 _JAPANESE = {"UD": "Z", "NS": "N", "EW": "E"}  # K-NET and KiK-net name components so
+
+
+def fits_any(code: str, patterns: Sequence[str]) -> bool:
+    """Whether a code fits one of some shell patterns; every code does if there are none."""
+    return not patterns or any(fnmatchcase(code, pattern) for pattern in patterns)

@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from ml_prediction.errors import ConfigurationError
+
 
 def write_whole(
     path: Path, data: bytes, *, sync: bool = False, scratch: Path | None = None
@@ -41,6 +43,22 @@ def write_whole(
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Whether a result may be written to a path.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is a folder, or there is a file that is not to be replaced.
+    """
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: name a file.")
+    if path.exists() and not overwrite:
+        raise ConfigurationError(
+            f"{path} is there already: choose another name, or say --overwrite."
+        )
 
 
 def make_folders(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from ml_prediction.sinks.store.base import UnitKey
 from ml_prediction.sources.inputs import InputFile, expand, sds_name
 from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.sources.selection import Selection
-from ml_prediction.util.codes import NSLC
+from ml_prediction.util.codes import NSLC, fits_any
 from ml_prediction.util.times import to_ns, to_utc
 
 DAY: Final = timedelta(days=1)
@@ -110,8 +109,8 @@ def plan_units(
         raise ConfigurationError(f"{root} is no folder: name the root of an SDS archive.")
     wanted = Selection(channels, to_ns(midnight(first - DAY)), to_ns(midnight(end + DAY)) - 1)
     found: dict[tuple[str, str], dict[date, list[InputFile]]] = {}
-    for file in expand(root, wanted, problems or ProblemLedger()):
-        if file.sds is None or not _is_of(file.sds.nslc.network, networks):
+    for file in expand(root, wanted, problems):
+        if file.sds is None or not fits_any(file.sds.nslc.network, networks):
             continue
         station = found.setdefault(file.sds.nslc[:2], {})
         station.setdefault(_day_of(file.sds.start_ns), []).append(file)
@@ -123,10 +122,6 @@ def plan_units(
             "archive (NET.STA.LOC.CHA.D.YEAR.DAY): check the folder, the days and the codes."
         )
     return units
-
-
-def _is_of(network: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(network, pattern) for pattern in patterns)
 
 
 def _day_of(time_ns: int) -> date:

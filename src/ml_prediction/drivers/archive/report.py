@@ -20,10 +20,9 @@ from ml_prediction.drivers.archive.report_figures import (
     quality,
 )
 from ml_prediction.drivers.archive.status import lines_of
-from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store import UnitState, open_store
 from ml_prediction.sinks.store.bins import UNKNOWN
-from ml_prediction.util.files import write_whole
+from ml_prediction.util.files import check_free, write_whole
 from ml_prediction.util.page import image, page, paragraph, preformatted, table
 
 MOST_FAILED: Final = 200
@@ -58,12 +57,7 @@ def write_report(url: str, path: Path, *, run_id: str | None, overwrite: bool, o
     ConfigurationError
         If there is no store, no such run, or a file of that name.
     """
-    if path.is_dir():
-        raise ConfigurationError(f"{path} is a folder: name a file.")
-    if path.exists() and not overwrite:
-        raise ConfigurationError(
-            f"{path} is there already: choose another name, or say --overwrite."
-        )
+    check_free(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_store(url, create=False) as store:
         found = overview(store, run_id)

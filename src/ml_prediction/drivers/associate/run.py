@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,8 @@ from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.events import EventFiles
 from ml_prediction.sinks.store import open_store, without_password
+from ml_prediction.util.codes import fits_any
+from ml_prediction.util.files import check_free
 
 MOST_NAMED: Final = 20
 """Stations that a message names."""
@@ -151,12 +152,7 @@ def _check_paths(options: AssociateOptions) -> None:
     if len(set(paths)) < len(paths):
         raise ConfigurationError(f"--out and --csv are both {options.out}: give two names.")
     for path in paths:
-        if path.is_dir():
-            raise ConfigurationError(f"{path} is a folder: name a file.")
-        if path.exists() and not options.overwrite:
-            raise ConfigurationError(
-                f"{path} is there already: choose another name, or say --overwrite."
-            )
+        check_free(path, overwrite=options.overwrite)
 
 
 def _source(options: AssociateOptions, stack: ExitStack) -> _Source:
@@ -182,7 +178,7 @@ def _source(options: AssociateOptions, stack: ExitStack) -> _Source:
         key = state.key
         if (
             state.picks
-            and _wanted(key.network, options)
+            and fits_any(key.network, options.networks)
             and (first is None or key.day >= first)
             and (last is None or key.day <= last)
         ):
@@ -197,14 +193,9 @@ def _source(options: AssociateOptions, stack: ExitStack) -> _Source:
     return _Source(stream, frozenset(counts), counts.total(), where)
 
 
-def _wanted(network: str, options: AssociateOptions) -> bool:
-    patterns = options.networks
-    return not patterns or any(fnmatchcase(network, pattern) for pattern in patterns)
-
-
 def _chosen(pick: Pick, options: AssociateOptions) -> bool:
     return (
-        _wanted(pick.network, options)
+        fits_any(pick.network, options.networks)
         and (options.run_id is None or pick.run_id == options.run_id)
         and (options.start is None or pick.time >= options.start)
         and (options.end is None or pick.time < options.end)

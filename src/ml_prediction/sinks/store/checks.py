@@ -51,11 +51,9 @@ def check_resumable(old: RunRecord, new: RunRecord, where: str) -> None:
     found = list(_differences(_comparable(old), _comparable(new), ""))
     if not found:
         return
-    named = "; ".join(found[:_MOST_NAMED])
-    more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     raise ConfigurationError(
         f"Run {old.run_id} in {where} can't be resumed, since its picks would not be comparable: "
-        f"{named}{more}. Resume with the settings, weights and versions that it was begun with, "
+        f"{_listed(found)}. Resume with the settings, weights and versions that it was begun with, "
         "or begin another run, with a --run-id of its own."
     )
 
@@ -66,7 +64,7 @@ def nothing_to_resume(run: RunRecord, known: Sequence[RunRecord], where: str) ->
         (list(_differences(_comparable(old), _comparable(run), "")), old.run_id) for old in known
     ]
     found, nearest = min(there, key=lambda each: (len(each[0]), each[1]))
-    differs = f" ({'; '.join(found[:_MOST_NAMED])})" if found else ""
+    differs = f" ({_listed(found)})" if found else ""
     return ConfigurationError(
         f"{where} has no run {run.run_id} to resume. Of its {len(known)} the nearest is "
         f"{nearest}{differs}: resume with the settings that it was begun with, or begin another "
@@ -188,6 +186,11 @@ def _differences(old: Any, new: Any, name: str) -> Iterable[str]:
             yield from _differences(left, right, f"{name}[{index}]")
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
         yield f"{name} was {_short(old)}, is {_short(new)}"
+
+
+def _listed(differences: Sequence[str]) -> str:
+    more = len(differences) - _MOST_NAMED
+    return "; ".join([*differences[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _short(value: Any) -> str:
