@@ -193,6 +193,9 @@ def pick(
         str | None,
         typer.Option(metavar=ENGINES, help="What computes the model."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the results.")] = None,
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Samples from window to window.")
@@ -256,6 +259,7 @@ def pick(
     top = {
         **chosen_models(model, weights, combine, shares),
         "engine": engine,
+        "device": device,
         "out": out,
         "channels": given_list(channels),
         "starttime": starttime,

@@ -88,6 +88,9 @@ def run(
     engine: Annotated[
         str | None, typer.Option(metavar=ENGINES, help="What computes the model.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")
+    ] = None,
     run_id: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the run; default: made of its settings."),
@@ -104,6 +107,7 @@ def run(
         "channels": given_list(channels),
         "inventory": inventory,
         "engine": engine,
+        "device": device,
     }
     options = ArchiveOptions(
         root=Path(root),

@@ -21,11 +21,16 @@ from pydantic import (
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.util.frozen import FrozenMap
 
+
+def _as_dict(thresholds: Mapping[str, float]) -> dict[str, float]:
+    return dict(thresholds)
+
+
 SiteRule = Literal["max", "mean"]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Thresholds = Annotated[
-    Mapping[str, Probability], AfterValidator(FrozenMap), PlainSerializer(dict[str, float])
+    Mapping[str, Probability], AfterValidator(FrozenMap), PlainSerializer(_as_dict)
 ]
 """By label. A FrozenMap, so that a configuration is immutable and hashable all through."""
 

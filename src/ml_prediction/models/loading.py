@@ -22,7 +22,7 @@ from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files, seisbench_home, weight_files
 from ml_prediction.models.calibration import calibrated
 from ml_prediction.models.engine import EngineName, Model
-from ml_prediction.models.engines import compiled, export_cache
+from ml_prediction.models.engines import comparison, compiled, export_cache
 from ml_prediction.models.engines.export_cache import Export
 from ml_prediction.models.reference import Reference, Source, load_reference, wrap
 
@@ -240,11 +240,11 @@ def _compile(
     weights = reference.state()
     _LOG.info("%s is compiled for this machine, and compared with torch.", spec.id)
     made = compiled.make_engine(spec, reference.arguments, weights, threads)
-    difference = compiled.difference(made, reference.model.engine, spec)
+    difference = comparison.difference(made, reference.model.engine, spec)
     if precision != "f32":
         right = difference <= compiled.TOLERANCES["f32"]  # of less precision can't be told
         made = compiled.make_engine(spec, reference.arguments, weights, threads, precision)
-        drift = compiled.difference(made, reference.model.engine, spec)
+        drift = comparison.difference(made, reference.model.engine, spec)
         _LOG.info("%s: %s changes probabilities by up to %.2g.", spec.id, precision, drift)
         difference = drift if right else float("inf")
     if key:

@@ -183,6 +183,7 @@ def _assemble(
     threads: int | None,
 ) -> Reference:
     """Spec and engine of a SeisBench model, after a trial run on silence."""
+    from ml_prediction.models.engines.cuda_graph_engine import faster
     from ml_prediction.models.engines.torch_engine import TorchEngine
     from ml_prediction.models.seisbench_spec import Origin, blinded_output, spec_of
 
@@ -206,7 +207,8 @@ def _assemble(
         )
     own = blinded_output(outputs, spec.name)
     blinding = (max(spec.blinding[0], own[0]), max(spec.blinding[1], own[1]))
-    return Reference(Model(dataclasses.replace(spec, blinding=blinding), engine), module)
+    spec = dataclasses.replace(spec, blinding=blinding)
+    return Reference(Model(spec, faster(engine, spec)), module)
 
 
 def _tensors_sha256(model: Any) -> str:

@@ -15,7 +15,7 @@ import pytest
 from ml_prediction.drivers.report import describe_model
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import golden, load_model, reference
-from ml_prediction.models.engines import compiled, export_cache
+from ml_prediction.models.engines import comparison, compiled, export_cache
 from ml_prediction.models.engines.openvino_engine import OpenVinoEngine, has_bfloat16
 from ml_prediction.models.engines.torch_engine import TorchEngine
 from ml_prediction.models.reference import Reference
@@ -64,7 +64,7 @@ def test_an_engine_that_differs_from_torch_is_never_run(
 ) -> None:
     for wrong in (2e-5, float("nan"), float("inf")):
         with monkeypatch.context() as patch:
-            patch.setattr(compiled, "difference", lambda *_, wrong=wrong: wrong)
+            patch.setattr(comparison, "difference", lambda *_, wrong=wrong: wrong)
             with caplog.at_level(logging.WARNING, "ml_prediction"):
                 assert isinstance(load_model(device="cpu").engine, TorchEngine)
         assert "torch computes instead" in caplog.text
@@ -91,7 +91,7 @@ def test_less_precision_never_hides_a_wrong_graph(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml_prediction.models.engines.openvino_engine.has_bfloat16", lambda: True)
-    monkeypatch.setattr(compiled, "difference", lambda *_: 1e-3)
+    monkeypatch.setattr(comparison, "difference", lambda *_: 1e-3)
     with pytest.raises(ConfigurationError, match=r"differ from torch's by inf"):
         load_model(device="cpu", engine="openvino-bf16")
 

@@ -1,16 +1,14 @@
-"""Models as compiled engines: which there are, and how near to torch one computes."""
+"""Models as compiled engines: which there are, and how near to torch one must compute."""
 
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.models.engine import Engine, EngineName
+from ml_prediction.models.engine import EngineName
 from ml_prediction.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -22,10 +20,6 @@ GRAPHS: Final = {"EQTransformer": "eqtransformer_graph", "PhaseNet": "phasenet_g
 TOLERANCES: Final[dict[Precision, float]] = {"f32": 1e-5, "bf16": 0.5}
 """Largest difference between the probabilities of a compiled engine and torch's. With bfloat16 it
 was 0.12 on random windows; what computes something else differs by about 1."""
-
-_LOG = logging.getLogger(__name__)
-_SEED: Final = 20231009
-_CHECKED: Final = (16, 3, 1)  # windows: a full batch, one that is filled up, a single window
 
 
 def precision_of(engine: EngineName) -> Precision:
@@ -87,40 +81,3 @@ def make_engine(
         threads=threads,
         precision=precision,
     )
-
-
-def difference(engine: Engine, reference: Engine, spec: ModelSpec) -> float:
-    """Largest difference between two engines' outputs on random windows.
-
-    It is infinite where the first can't compute them, and NaN where an output is none.
-
-    Parameters
-    ----------
-    engine, reference
-        What is compared.
-    spec
-        Of both.
-    """
-    random = np.random.default_rng(_SEED)
-    largest = 0.0
-    for windows in _CHECKED:
-        batch = _random_windows(random, (windows, len(spec.components), spec.in_samples))
-        try:
-            outputs = engine(batch)
-        except RuntimeError as error:  # OpenVINO's own errors
-            _LOG.warning("%s can't be compiled: %s", spec.id, error)
-            return float("inf")
-        largest = np.maximum(largest, np.abs(outputs - reference(batch)).max())
-    return float(largest)
-
-
-def _random_windows(
-    random: np.random.Generator, shape: tuple[int, int, int]
-) -> npt.NDArray[np.float32]:
-    """Noise that gets louder at a random moment: the outputs are to leave zero, too."""
-    noise = random.standard_normal(shape)
-    onset = random.integers(0, shape[2], size=shape[0])
-    loud = np.arange(shape[2]) >= onset[:, None]
-    noise *= np.where(loud, random.uniform(2, 30, size=(shape[0], 1)), 1.0)[:, None, :]
-    noise /= noise.std(axis=(1, 2), keepdims=True)
-    return noise.astype(np.float32)

@@ -13,7 +13,8 @@ import torch
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import check_batch
 
-BATCH_SIZE: Final = 32
+CPU_BATCH: Final = 32
+GPU_BATCH: Final = 256
 
 
 def choose_device(device: str = "auto") -> str:
@@ -106,7 +107,7 @@ class TorchEngine:
     @property
     def batch_size(self) -> int:
         """Windows that one pass is best given."""
-        return BATCH_SIZE
+        return GPU_BATCH if self.device.startswith("cuda") else CPU_BATCH
 
     @property
     def under_way(self) -> int:
@@ -132,13 +133,32 @@ class TorchEngine:
             return Running(torch.zeros((0, self.labels, samples)))
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        with torch.inference_mode(), self._full_precision():
-            outputs = self._forward(self._to_device(batch))
-            return Running(outputs.transpose(1, 2).to(torch.float32).contiguous())
+        with torch.inference_mode():
+            return Running(self.compute(self._to_device(batch)))
 
     def __call__(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Outputs of any number of windows, as `start` takes them, in one pass."""
         return self.start(batch).result()
+
+    def compute(self, windows: torch.Tensor, *, search: bool = False) -> torch.Tensor:
+        """Forward pass of at least one window.
+
+        Parameters
+        ----------
+        windows
+            Shape (window, component, sample), float32, on `device`. A model with preprocessing of
+            its own may write to it.
+        search
+            On CUDA, try which way of each convolution is the fastest for this shape.
+
+        Returns
+        -------
+        torch.Tensor
+            Probabilities, shape (window, label, sample), float32, contiguous.
+        """
+        with self._full_precision(search):
+            outputs = self._forward(windows)
+        return outputs.transpose(1, 2).to(torch.float32).contiguous()
 
     def _to_device(self, batch: npt.NDArray[np.float32]) -> torch.Tensor:
         """Make the batch a tensor; a copy where the model or torch may write to it."""
@@ -160,11 +180,15 @@ class TorchEngine:
         )
         return outputs
 
-    def _full_precision(self) -> contextlib.AbstractContextManager[Any]:
-        """On CUDA, convolutions in float32: TF32 would cost three digits."""
+    def _full_precision(self, search: bool) -> contextlib.AbstractContextManager[Any]:
+        """On CUDA, convolutions in float32: TF32 would cost three digits.
+
+        cuDNN's "deterministic" ways are not asked for: they are up to nine times slower, and what
+        they promise concerns gradients.
+        """
         if not self.device.startswith("cuda"):
             return contextlib.nullcontext()
         flags: contextlib.AbstractContextManager[Any] = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            enabled=True, benchmark=search, deterministic=False, allow_tf32=False
         )
         return flags
