@@ -14,21 +14,24 @@ def test_there_is_a_core() -> None:
 
 
 def test_collections_pass_over_what_is_there_until_the_end() -> None:
+    before = gc.get_freeze_count()  # Python 3.12 begins with some hundreds
+
     def work() -> None:
         with collections_spared():
-            assert gc.get_freeze_count() > 0
+            assert gc.get_freeze_count() > before + 1000
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         work()
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() <= before
 
 
 def test_who_has_frozen_objects_finds_them_so() -> None:
     gc.freeze()
+    frozen = gc.get_freeze_count()
     try:
         with collections_spared():
             pass
-        assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() == frozen
     finally:
         gc.unfreeze()
