@@ -261,6 +261,22 @@ def test_much_disagreement_warns_once_and_names_the_channel(
     assert "time shift" in messages[0]
 
 
+@pytest.mark.parametrize(
+    ("overlap", "differing", "warned"),
+    [(99, 99, False), (100, 100, False), (101, 101, True), (300, 150, False), (300, 151, True)],
+)
+def test_only_overlaps_of_over_a_second_that_mostly_differ_are_warned_of(
+    overlap: int, differing: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = make_channel()
+    other = RECORDING[1000 : 1000 + overlap].copy()
+    other[:differing] += 1
+    channel.add(piece(1000, other))
+    channel.add(recorded(0, LENGTH))
+    finish(channel)
+    assert bool(caplog.records) is warned
+
+
 # -- slips and gaps -------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from ml_prediction.core.run import pick
 from ml_prediction.models import Model
 from ml_prediction.models.spec import FilterSpec
 from ml_prediction.util.codes import Instrument
+from ml_prediction.util.times import to_ns
 
 Floats = npt.NDArray[np.float64]
 
@@ -231,6 +232,29 @@ def test_a_detection_claims_picks_from_2_s_before_it_to_2_s_after_it(piece: int)
     assert {name: detection.to_dict()[name] for name in expected} == expected
 
 
+def test_picks_that_no_detection_claims_are_not_kept() -> None:
+    """A station may have picks for years and never a detection."""
+    spec, found = fake_spec(), Outcome()
+    extractor = FeatureExtractor(
+        spec,
+        thresholds=spec.thresholds,
+        quality=LOOSE,
+        waveforms=Recorded(),
+        summary=found.summary,
+    )
+    table = np.zeros((len(spec.labels), 2000), np.float32)
+    table[spec.labels.index("P")] = bump(1000, size=2000)
+    kept = []
+    for part in range(100):
+        first = BEGIN + part * table.shape[1]
+        picks, _ = extractor.add([Chunk(WHO, first, table, np.ones(table.shape[1], np.bool_))])
+        found.picks += picks
+        (state,) = extractor.snapshot()
+        kept.append(len(state["picked"]))
+    assert len(found.picks) >= 99
+    assert max(kept) <= 2
+
+
 @pytest.mark.parametrize("piece", [10**9, 500, 37])
 def test_the_detection_with_the_nearer_onset_wins(piece: int) -> None:
     detections = boxes((1000, 2000), (2250, 2400), (2500, 4000))
@@ -403,3 +427,20 @@ def test_picks_carry_the_detection_that_claims_them() -> None:
         best = min(near, key=lambda d: abs(d.onset - item.peak_time), default=None)
         assert item.detection_id == (best and best.id)
         assert [d.id for d in near if item.id in d.pick_ids] == ([best.id] if best else [])
+
+
+@pytest.mark.parametrize(("letters", "offset_ms"), [("ZNE", 1), ("NE", 2), ("E", 4), ("ZE", 1)])
+def test_the_offset_is_that_of_the_vertical_else_of_north_else_of_east(
+    letters: str, offset_ms: int
+) -> None:
+    """Each component's samples lie at another place between those of the grid."""
+    offsets_ns = {"Z": 1_000_000, "N": 2_000_000, "E": 4_000_000}
+    packets = [
+        make_packet(DATA[letter], "HH" + letter, start_ns=START_NS + offsets_ns[letter])
+        for letter in letters
+    ]
+    outcome = run(marker_model(), [packets], expected=channels_of(packets), probabilities=True)
+    assert outcome.picks
+    for found in outcome.picks:
+        assert to_ns(found.peak_time) % 10_000_000 == offset_ms * 1_000_000
+    assert {f.start_ns % 10_000_000 for f in outcome.fragments} == {offset_ms * 1_000_000}

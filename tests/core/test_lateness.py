@@ -25,6 +25,7 @@ from core.packetise import (
     without,
 )
 
+from ml_prediction.core.lateness import Accepted
 from ml_prediction.core.packets import Packet
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.preprocessing import Preprocessor
@@ -131,6 +132,27 @@ def test_all_packets_of_a_push_are_simultaneous(zne: list[Packet]) -> None:
     assert_same_windows(windows(fake_spec(), [hour]), backwards)
 
 
+def test_what_was_accepted_is_remembered_for_an_hour_and_no_longer() -> None:
+    second, accepted = NANOSECONDS, Accepted()
+    for number in range(10_000):
+        accepted.add(2 * number * second, (2 * number + 1) * second, second // 200)
+    remembered = accepted.snapshot()
+    newest = remembered[-1][1]
+    assert newest == 19_999 * second
+    assert len(remembered) == 1801
+    assert remembered[0][1] == newest - 3600 * second
+
+
+def test_the_time_of_one_instrument_is_not_that_of_another(zne: list[Packet]) -> None:
+    """Not even of one that is known already."""
+    ahead = [replace(p, nslc=p.nslc._replace(station="OLD")) for p in zne]
+    ahead = [replace(p, start_ns=p.start_ns + 10**6 * NANOSECONDS) for p in ahead]
+    pipeline = Pipeline(fake_model())
+    pipeline.push([between(p, 0, 1) for p in zne])
+    pipeline.push(ahead)
+    assert pipeline.push([p.slice(100, len(p)) for p in zne]).late == []
+
+
 def test_other_instruments_make_nothing_late(zne: list[Packet]) -> None:
     later = [replace(p, nslc=p.nslc._replace(station="OLD")) for p in zne]
     later = [replace(p, start_ns=p.start_ns + 10**6 * NANOSECONDS) for p in later]
@@ -229,6 +251,10 @@ def test_a_dead_station_holds_back_nobody() -> None:
     dead = three_components(np.random.default_rng(8), 20.0, station="DEAD")
     alone, both = ends(in_time_order(alive, 1.0)), ends(in_time_order(alive + dead, 1.0))
     assert both["ABC"] == alone["ABC"]
+    lonely = ends(in_time_order(dead, 1.0))["DEAD"]
+    found, later = both["DEAD"][: len(lonely)], both["DEAD"][len(lonely) :]
+    assert found == lonely  # nor do others drive it on
+    assert all(step == lonely[-1] for step in later)
 
 
 def test_an_undeclared_vertical_runs_one_lateness_behind_and_a_declared_one_does_not() -> None:

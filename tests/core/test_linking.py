@@ -123,3 +123,15 @@ def test_every_pick_comes_out_once_with_its_detection(
     wanted = {picks[n].id: f"D{n}" if linked else None for n, (_, linked, _) in enumerate(events)}
     assert {item.id: item.detection_id for item in out} == wanted
     assert len(out) == len(events)
+
+
+def test_what_was_handed_out_is_forgotten() -> None:
+    linker = DetectionLinker()
+    handed = 0
+    for number in range(500):
+        one = pick(20 * number)
+        found, _ = linker.add(result([one], [detection(f"D{number}", one)], until=20 * number + 9))
+        handed += len(found)
+    assert handed == 500
+    assert not linker._links
+    assert not linker._held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -151,3 +152,27 @@ def test_long_gaps_cost_no_memory_and_are_passed_over() -> None:
     half = len(found.picks) // 2
     assert half
     assert [p.phase for p in found.picks[:half]] == [p.phase for p in found.picks[half:]]
+
+
+def test_what_was_said_of_an_instrument_is_forgotten_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Codes made of garbage are without end; and one that comes back is warned of again."""
+    caplog.set_level(logging.INFO)
+    samples = np.full(3000, np.nan)
+    pipeline = Pipeline(fake_model(), lateness=1.0)
+    said = []
+    for turn in range(2):
+        start_ns = START_NS + turn * 60 * NANOSECONDS
+        packet = make_packet(samples, "HH3", start_ns=start_ns)
+        good = make_packet(np.arange(3000.0), "HHZ", start_ns=start_ns)
+        pipeline.push([packet, good])
+        said.append(len(caplog.records))
+        pipeline.forget(packet.nslc.instrument)
+    assert said[1] == 2 * said[0] > 0
+    for family in pipeline._families:
+        stage = family.preprocessor
+        assert not stage._told
+        assert not stage._assumed
+        assert not stage._roles._known
+        assert not stage._explain._said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import pytest
 from core.packetise import fake_spec, make_packet, run
 from scipy.stats import chisquare
 
+from ml_prediction.core.pipeline import Pipeline
+from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import Model, Normalisation
 
 BINS = 10
@@ -56,3 +58,33 @@ def test_stacked_probabilities_stay_probabilities(stacking: Literal["max", "mean
     values = np.concatenate([fragment.values for fragment in outcome.fragments], axis=1)
     assert np.nanmin(values) >= 0.0
     assert np.nanmax(values) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stride": 5001}, "Stride 5001 leaves samples without a prediction.*use at most 5000"),
+        ({"stride": 3000, "horizon": 34.99}, "Horizon 34.99 s is too short.*smallest is 35 s"),
+        ({"stride": 100, "blinding": (0, 200), "horizon": 2.9}, "the smallest is 3 s"),
+    ],
+)
+def test_windows_that_leave_samples_without_a_probability_are_refused(
+    eqt: Model, options: dict[str, Any], words: str
+) -> None:
+    """EQTransformer: 6000 samples at 100 Hz, of which 500 are blinded at each end."""
+    with pytest.raises(ConfigurationError, match=words):
+        Pipeline(eqt, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": 5000},
+        {"stride": 3000, "horizon": 35.0},
+        {"stride": 100, "blinding": (0, 200), "horizon": 3.0},
+    ],
+)
+def test_windows_that_just_cover_all_samples_are_accepted(
+    eqt: Model, options: dict[str, Any]
+) -> None:
+    Pipeline(eqt, **options)

@@ -27,7 +27,7 @@ class ChannelRoles:
     ) -> None:
         self._components = components
         self._dips = dict(dips)
-        self._known: dict[tuple[Instrument, frozenset[str]], Orientation] = {}
+        self._known: dict[Instrument, dict[frozenset[str], Orientation]] = {}
         self._declared: dict[Instrument, frozenset[str]] = {}
         for nslc in expected:
             declared = self._declared.get(nslc.instrument, frozenset())
@@ -39,13 +39,17 @@ class ChannelRoles:
 
     def orient(self, instrument: Instrument, codes: frozenset[str]) -> Orientation:
         """Component slots of an instrument that has these channels."""
-        key = (instrument, codes)
-        if key not in self._known:
+        known = self._known.setdefault(instrument, {})
+        if codes not in known:
             channels = [NSLC(*instrument[:3], code) for code in codes]
             dips = {c.channel: self._dips[c] for c in channels if c in self._dips}
             pairs = [(c.channel, c.component) for c in channels]
-            self._known[key] = assign(pairs, self._components, dips)
-        return self._known[key]
+            known[codes] = assign(pairs, self._components, dips)
+        return known[codes]
+
+    def forget(self, instrument: Instrument) -> None:
+        """Forget what was found out of an instrument, not what was declared."""
+        self._known.pop(instrument, None)
 
     def missing(self, instrument: Instrument, seen: frozenset[str]) -> set[str]:
         """Components that are expected, but of which no channel has been seen."""

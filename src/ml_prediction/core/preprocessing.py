@@ -189,6 +189,9 @@ class Preprocessor:
         for channel in station.channels.values() if station else ():
             del self._feeds[channel.nslc]
         self._explain.forget(instrument)
+        self._roles.forget(instrument)
+        self._assumed.discard(instrument)
+        self._told.discard(instrument)
 
     # -- what later stages ask ----------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -101,11 +102,29 @@ def test_what_each_instrument_has_sent_on_the_day_is_told(archive: Path, eqt: Mo
     assert (day.samples, day.covered_s, day.gaps) == (3 * 180_000, 1800.0, 0)
     assert (day.picks, day.detections) == (len(found.picks), len(found.detections))
     assert 1800 // 30 < day.windows < (1800 + 500) // 30  # of the day and its context
-    assert day.skipped.keys() <= {"probabilities: warm-up", "windows: too few samples"}
+    assert day.skipped == {}
+    (day,) = pick_unit(units["AAA", 2], [eqt], RunConfig(), None, "").statistics
+    assert day.skipped == {"windows: too few samples": 1}  # the last one
     (day,) = pick_unit(units["BBB", 2], [eqt], RunConfig(), None, "").statistics
+    assert day.skipped == {"probabilities: guard": 100, "windows: too few samples": 1}
     assert day.gaps == 1
     assert day.covered_s == pytest.approx(1800.0 - 3.5, abs=0.03)
     assert day.samples == pytest.approx(3 * 100 * day.covered_s, abs=10)
+
+
+def test_damage_of_the_day_is_told_and_that_of_its_neighbours_is_not(
+    archive: Path, tmp_path: Path, eqt: Model
+) -> None:
+    damaged = shutil.copytree(archive, tmp_path / "sds")
+    (file,) = damaged.glob("*/XX/AAA/HHZ.D/*.121")
+    content = file.read_bytes()
+    middle = len(content) // 1024 * 512
+    file.write_bytes(content[:middle] + b"rubbish " * 64 + content[middle:])
+    units = {(unit.station, unit.day.day): unit for unit in plan_units(damaged, FIRST, END)}
+    (told,) = pick_unit(units["AAA", 1], [eqt], RunConfig(), None, "").problems
+    assert file.name in told
+    assert "512 bytes" in told
+    assert pick_unit(units["AAA", 2], [eqt], RunConfig(), None, "").problems == ()
 
 
 def test_a_day_of_neighbours_alone_is_empty_and_one_of_rubbish_is_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import obspy
 import pytest
 from core.packetise import fake_model, three_components
 from live_system import ERROR, HEARTBEAT, TRACEBUF2, LiveSystem, live_system, packetise
@@ -19,6 +22,7 @@ from ml_prediction.drivers.live import heart, setup
 from ml_prediction.drivers.live.alarms import Alarm
 from ml_prediction.drivers.live.ew_log import EarthwormLog
 from ml_prediction.drivers.live.inlet import Delivery
+from ml_prediction.drivers.live.late_archive import LateArchive
 from ml_prediction.drivers.live.live_run import LiveRun
 from ml_prediction.drivers.live.setup import Surroundings, run_live
 from ml_prediction.drivers.live.snapshots import SnapshotFile
@@ -244,6 +248,45 @@ def test_packets_from_the_future_are_counted_and_told(system: LiveSystem, engine
     running.end()
     assert status["dropped"]["packets: future"] == status["errors"]["6"] == 5
     assert status["packets"] == 5
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_comes_late_or_from_the_future_is_kept_in_the_late_archive(
+    system: LiveSystem,
+    engine: Moody,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    full: bool,
+) -> None:
+    folder = tmp_path / "late"
+    system.configure(f"SnapshotInt 1\nLateArchive {folder}\nAllowedLateness 5")
+    if full:
+
+        def fails(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(LateArchive, "add", fails)
+    now = math.floor(time.time())
+    running = Running(system)
+    system.put(short("GNW", now - 30))
+    wait_for(lambda: running.around.latest.get("packets") == 5, "packets")
+    system.put(short("GNW", now - 60))
+    system.put(short("LCCR", now + 3e7))
+    status = status_of(
+        running, lambda s: s["late_samples"] and s["dropped"].get("packets: future"), "late ones"
+    )
+    if full:
+        status = status_of(running, lambda s: s["errors"][str(int(Alarm.DISK))], "error")
+    running.end()
+    assert (status["late_samples"], status["dropped"]["packets: future"]) == (500, 5)
+    if not full:
+        kept = obspy.Stream()
+        for file in folder.iterdir():
+            kept += obspy.read(str(file))
+        kept.merge()
+        found = {t.stats.station: (t.stats.starttime.timestamp, list(t.data)) for t in kept}
+        samples = list(range(500))
+        assert found == {"GNW": (now - 60, samples), "LCCR": (now + 3e7, samples)}
 
 
 def test_numbers_that_are_left_out_are_counted_and_told(system: LiveSystem, engine: Moody) -> None:
