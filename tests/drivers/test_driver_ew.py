@@ -38,6 +38,7 @@ from ml_prediction.earthworm.messages import (
 )
 from ml_prediction.earthworm.reader import Message, RingReader
 from ml_prediction.earthworm.tables import read_tables
+from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import Model
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_ns
@@ -357,6 +358,30 @@ def test_the_samples_are_installed_once(tmp_path: Path) -> None:
     (tmp_path / "ml_prediction.d").write_text("mine")
     assert driver_ew.install(str(tmp_path)) == []
     assert (tmp_path / "ml_prediction.d").read_text() == "mine"
+
+
+def test_a_sample_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # as a full disk: a part fits
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            driver_ew.install(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert caught.value.filename == str(tmp_path / "ml_prediction.d")
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_are_not_installed_nowhere_or_where_no_file_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="EW_PARAMS is not set"):
+        driver_ew.install("")
+    (tmp_path / "ml_prediction.desc").mkdir()
+    with pytest.raises(ConfigurationError, match=r"ml_prediction\.desc is there and is no file"):
+        driver_ew.install(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["ml_prediction.desc"]
 
 
 def test_the_sample_file_says_the_defaults_and_has_every_keyword(system: LiveSystem) -> None:

@@ -522,6 +522,24 @@ def test_converting_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert (tmp_path / "b").read_text() == "there"
 
 
+def test_converting_touches_no_file_but_the_one_that_was_named(tmp_path: Path) -> None:
+    source, mine, old = tmp_path / "a", tmp_path / "b.part", tmp_path / "old"
+    source.write_bytes(wave())
+    mine.write_text("mine")
+    old.write_text("old")
+    (tmp_path / "b").symlink_to(old)
+    convert(source, tmp_path / "b", [""].append, overwrite=True)
+    assert mine.read_text() == "mine"
+    assert (tmp_path / "b").is_symlink()
+    assert len(read(old)[0]) == 100
+    for target, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "c", "none is no folder: make it"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            convert(source, target, [""].append, overwrite=True)
+
+
 def test_the_commands(
     tmp_path: Path,
     ring: MakeRing,

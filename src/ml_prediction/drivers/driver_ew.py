@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.syntax import params_folder
 from ml_prediction.earthworm.tables import read_tables
 from ml_prediction.errors import ConfigurationError, MLPredictionError
+from ml_prediction.util.files import write_whole
 
 SAMPLES: Final = ("ml_prediction.d", "ml_prediction.desc")
 
@@ -96,21 +96,26 @@ def install(params: str) -> list[Path]:
     Raises
     ------
     ConfigurationError
-        If it is no folder.
+        If it is no folder, or something that is no file is in the way.
     OSError
-        If it can't be written to.
+        If it can't be written to; no file is left half-written.
     """
+    if not params:  # would be the current folder
+        raise ConfigurationError(
+            "--install names no folder: EW_PARAMS is not set? Source Earthworm's environment "
+            "(ew_linux.bash) first, or write the folder's name."
+        )
     folder = Path(params)
     if not folder.is_dir():
         raise ConfigurationError(f"{params!r} is no folder: name the one in EW_PARAMS.")
-    written = []
-    for name in SAMPLES:
-        target = folder / name
-        if target.exists():
-            continue
-        with as_file(files("ml_prediction.earthworm") / "params" / name) as sample:
-            shutil.copyfile(sample, target)
-        written.append(target)
+    targets = [folder / name for name in SAMPLES]
+    for target in targets:
+        if not target.is_file() and os.path.lexists(target):
+            raise ConfigurationError(f"{target} is there and is no file: move it away.")
+    written = [target for target in targets if not target.exists()]
+    for target in written:
+        sample = files("ml_prediction.earthworm") / "params" / target.name
+        write_whole(target, sample.read_bytes())
     return written
 
 

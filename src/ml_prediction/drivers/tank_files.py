@@ -28,6 +28,7 @@ from ml_prediction.sources.decoding import decode
 from ml_prediction.sources.miniseed import index, starts_with_record
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
+from ml_prediction.util.files import check_free, writing_whole
 from ml_prediction.util.times import NANOSECONDS
 
 MOST_SAMPLES: Final = 1000
@@ -228,25 +229,21 @@ def convert(
     Raises
     ------
     ConfigurationError
-        If the source is not there, or the target is.
+        If the source is not there, the target is, or can't be a file.
     DataError
         If nothing can be used.
     OSError
         If a file can't be read or written; nothing half-written is left.
     """
-    if target.exists() and not overwrite:
-        raise ConfigurationError(f"{target} is there: name another file, or use --overwrite.")
+    check_free(target, overwrite=overwrite)
+    if not target.parent.is_dir():
+        raise ConfigurationError(f"{target.parent} is no folder: make it, or name another file.")
     if not source.is_file():
         raise ConfigurationError(f"Input {source} does not exist or is no file: check the path.")
     parts = _miniseed(source, warn) if is_tank(source) else _tank(source, warn, seconds)
-    part = target.with_name(f"{target.name}.part")
-    try:
-        with part.open("wb") as file:
-            if not sum(file.write(each) for each in parts):
-                raise DataError(f"{source} has no samples that can be written: name another.")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing_whole(target) as file:
+        if not sum(file.write(each) for each in parts):
+            raise DataError(f"{source} has no samples that can be written: name another.")
 
 
 def _tank(source: Path, warn: Warn, seconds: float) -> Iterator[bytes]:
