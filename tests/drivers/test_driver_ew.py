@@ -353,6 +353,36 @@ def test_an_unknown_keyword_is_named_with_file_and_line(system: LiveSystem) -> N
     assert "Sride" in done.stderr
 
 
+def logged(system: LiveSystem) -> list[str]:
+    return [
+        line for path in system.log.glob("mlpick_*.log") for line in path.read_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "installation", "said"),
+    [
+        ("Sride 100", "INST_UNKNOWN", "line 7: the keyword 'Sride' is unknown"),
+        ("StateDir stations", "INST_UNKNOWN", "StateDir .*stations can't be used"),
+        ("", "INST_WILDCARD", "EW_INSTALLATION = INST_WILDCARD stands for any installation"),
+    ],
+)
+def test_what_is_wrong_at_the_start_is_in_the_log(
+    system: LiveSystem, text: str, installation: str, said: str
+) -> None:
+    system.configure(text)
+    with pytest.raises(ConfigurationError, match=said):
+        driver_ew.run("mlpick.d", {**system.environment, "EW_INSTALLATION": installation})
+    (line,) = [line for line in logged(system) if re.search(said, line)]
+    assert "critical: ends: ConfigurationError" in line
+
+
+def test_a_log_that_is_nowhere_changes_no_error(system: LiveSystem) -> None:
+    system.configure("Sride 100")
+    with pytest.raises(ConfigurationError, match="'Sride' is unknown"):
+        driver_ew.run("mlpick.d", {**system.environment, "EW_LOG": "/nowhere"})
+
+
 def test_the_samples_are_installed_once(tmp_path: Path) -> None:
     assert {path.name for path in driver_ew.install(str(tmp_path))} == set(driver_ew.SAMPLES)
     (tmp_path / "ml_prediction.d").write_text("mine")

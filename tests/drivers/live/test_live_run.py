@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from ml_prediction.drivers.live.snapshots import SnapshotFile
 from ml_prediction.earthworm.config import read_config
 from ml_prediction.earthworm.messages import decode_error
 from ml_prediction.earthworm.tables import read_tables
-from ml_prediction.errors import InternalError
+from ml_prediction.errors import ConfigurationError, InternalError
 from ml_prediction.models import Model, combine
 from ml_prediction.util.codes import NSLC
 
@@ -84,7 +85,7 @@ class Running:
     def _run(self) -> None:
         try:
             run_live(self.around)
-        except InternalError as error:
+        except (InternalError, ConfigurationError) as error:
             self.error = error
 
     def end(self) -> None:
@@ -214,6 +215,25 @@ def test_a_site_goes_on_without_an_instrument_that_never_comes(
     status_of(running, lambda s: sum(s["picks"].values()) > 8, "picks")
     running.end()
     assert running.around.latest["late_samples"] == 0
+
+
+@pytest.mark.parametrize("keyword", ["Archive", "LateArchive"])
+@pytest.mark.parametrize("fault", ["file", "rights"])
+def test_a_folder_that_cannot_be_written_to_is_named_with_its_keyword(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch, keyword: str, fault: str
+) -> None:
+    path = system.params / "there"
+    if fault == "file":
+        path.write_text("a file")
+    else:
+        monkeypatch.setattr(os, "access", lambda *a: False)  # tests may run as root
+    system.configure(f"{keyword} there")
+    running = Running(system)
+    wait_for(lambda: running.over, "end")
+    assert isinstance(running.error, ConfigurationError)
+    assert f"{keyword} {path} can't be used" in str(running.error)
+    (told,) = [decode_error(m.payload) for m in system.messages() if m.logo.type == ERROR]
+    assert told.number == Alarm.STATE
 
 
 def test_a_log_that_cannot_be_written_is_told(system: LiveSystem, engine: Moody) -> None:
