@@ -49,11 +49,17 @@ class Arrivals:
         What was wrong with messages that could not be used, a sentence each.
     unwanted
         Number of messages of other channels.
+    unwanted_channel
+        One of these.
+    ours
+        Number of our own messages, which were passed over.
     """
 
     packets: list[Packet] = field(default_factory=list)
     malformed: list[str] = field(default_factory=list)
     unwanted: int = 0
+    unwanted_channel: NSLC | None = None
+    ours: int = 0
 
 
 class WaveformDecoder:
@@ -65,11 +71,20 @@ class WaveformDecoder:
         From :func:`decoders`.
     wanted
         Whether a channel is to be used.
+    ours
+        Module and installation of which no message is used, where traces that we send may come
+        back; None: all are.
     """
 
-    def __init__(self, kinds: Mapping[int, Decoder], wanted: Callable[[NSLC], bool]) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[int, Decoder],
+        wanted: Callable[[NSLC], bool],
+        ours: tuple[int, int] | None = None,
+    ) -> None:
         self._kinds = kinds
         self._wanted = wanted
+        self._ours = ours
         self._known: dict[NSLC, bool] = {}
 
     def decode(self, messages: Iterable[Message]) -> Arrivals:
@@ -79,6 +94,9 @@ class WaveformDecoder:
         for message in messages:
             decode = kinds.get(message.logo.type)
             if decode is None:
+                continue
+            if message.logo[1:] == self._ours:
+                found.ours += 1
                 continue
             try:
                 buf = decode(message.payload)
@@ -90,6 +108,7 @@ class WaveformDecoder:
                 wanted = self._learn(buf.nslc)
             if not wanted:
                 found.unwanted += 1
+                found.unwanted_channel = buf.nslc
             elif SLOWEST <= buf.sampling_rate <= FASTEST:
                 found.packets.append(
                     Packet(buf.nslc, start_ns(buf), buf.sampling_rate, buf.samples)

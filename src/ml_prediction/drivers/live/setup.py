@@ -35,8 +35,10 @@ from ml_prediction.drivers.live.outlet import Outlet
 from ml_prediction.drivers.live.postman import Postman
 from ml_prediction.drivers.live.probabilities import ProbabilityPoster
 from ml_prediction.drivers.live.selection import Selection, select
+from ml_prediction.drivers.live.selection_watch import SelectionWatch
 from ml_prediction.drivers.live.silence import Silence
 from ml_prediction.drivers.live.snapshots import SnapshotFile
+from ml_prediction.drivers.live.twins import Twins, other_hearts
 from ml_prediction.earthworm.config import LiveConfig
 from ml_prediction.earthworm.flags import told_to_end
 from ml_prediction.earthworm.logo import Logo
@@ -172,10 +174,13 @@ def _assemble(
         config.phase_token,
     )
     postman = Postman(_journal(folder), outlet.put, style, config.pick_phases, alarms)
-    _look_back(postman, config.out_ring)
     parts = Parts(
         inlet=inlet,
-        decoder=WaveformDecoder(decoders(around.tables), selection.wants),
+        decoder=WaveformDecoder(
+            decoders(around.tables),
+            selection.wants,
+            None if config.probability_ring is None else around.logo("TYPE_TRACEBUF2")[1:],
+        ),
         pipeline=pipeline,
         most_waiting=config.queue_windows,
         postman=postman,
@@ -193,6 +198,8 @@ def _assemble(
             "model": model.spec.id,
             "pid": os.getpid(),
         },
+        selection_watch=SelectionWatch(config, alarms),
+        twins=_look_back(around, postman, alarms),
         probabilities=_probabilities(around, stack, model, selection, alarms, pulse),
         archive=_in_folder("Archive", config.archive, Archive),
         late_archive=_in_folder("LateArchive", config.late_archive, LateArchive),
@@ -259,16 +266,20 @@ def _restored(
         return make(), None
 
 
-def _look_back(postman: Postman, name: RingName) -> None:
+def _look_back(around: Surroundings, postman: Postman, alarms: Alarms) -> Twins:
     """See what an earlier run has sent, in a ring of our own: others may lose the outlet's."""
+    config, beats = around.config, around.logo("TYPE_HEARTBEAT")
+    hearts: list[int] = []
     try:
-        with closing(Ring(name)) as ring:
+        with closing(Ring(config.out_ring)) as ring:
             waiting = postman.look_back(ring)
+            hearts = other_hearts(ring, beats, config.heart_beat_int, time.time())
     except RingError as error:
         _log.warning("%s What it has of ours can't be seen.", error)
-        return
-    if waiting:
-        _log.info("%d picks of an earlier run are still to be sent", waiting)
+    else:
+        if waiting:
+            _log.info("%d picks of an earlier run are still to be sent", waiting)
+    return Twins(hearts, f"{config.my_module_name} in ring {config.out_ring.name}", alarms)
 
 
 def _tail_seconds(config: LiveConfig, model: Model | Ensemble) -> float:
