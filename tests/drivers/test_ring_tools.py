@@ -156,6 +156,43 @@ def test_playing_ends_when_earthworm_stops(
     assert "Earthworm stops" in said[-1]
 
 
+@pytest.mark.parametrize("end", ["interrupt", "destroyed"])
+def test_what_was_played_is_told_however_it_ends(
+    tmp_path: Path, ring: MakeRing, rings: list[KeptRing], end: str
+) -> None:
+    source = save(make_trace(np.arange(1000, dtype=np.int32)), tmp_path / "a.mseed")
+    name, fake, said = ring(), FakeClock(), [""]
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    fake.at_sleep = [print] * 4 + [interrupt if end == "interrupt" else rings[0].destroy]
+    with pytest.raises(KeyboardInterrupt if end == "interrupt" else RingError):
+        play(
+            [source],
+            name,
+            NAMES,
+            said.append,
+            options=PlayOptions(),
+            sender=SENDER,
+            clock=fake.clock,
+        )
+    assert said[1:] == ["ring TEST_RING: 3 packets were played."]
+
+
+def test_packets_that_would_be_too_long_are_shorter_and_told_once(tmp_path: Path) -> None:
+    data, said = np.arange(4000, dtype=np.int32), [""]
+    stream = Stream([make_trace(data, channel) for channel in ("BHN", "BHZ")])
+    source = save(stream, tmp_path / "a.mseed")
+    cuts = list(packets_of([source, source], said.append, seconds=20.0))
+    assert {len(decode_packet(cut.payload).samples) for cut in cuts} == {1000}
+    (text,) = said[1:]
+    assert "a.mseed: packets of UW.GNW..BHN are of 1000 samples, not 2000 (--packet 20)" in text
+    said.clear()
+    list(packets_of([source], said.append, seconds=10.0))
+    assert not said
+
+
 def test_tanks_are_played_as_they_are_in_their_own_order(tmp_path: Path, ring: MakeRing) -> None:
     old = encode_tracebuf(TraceBuf(GNW, NOW, NOW, 1.0, np.zeros(1, np.int16), "s2"))
     packets = [wave(NOW + 2), old, wave(NOW + 5), wave(NOW + 4)]
@@ -406,6 +443,8 @@ def test_the_commands(
     other = save(make_trace(np.arange(250, dtype=np.int32), "BHN"), tmp_path / "b.mseed")
     key = ring().key
     run("ring", "play", source, other, key, "--now", "--logo", "INST_UNKNOWN,7")
+    with pytest.raises(ConfigurationError, match=r"--now .* --speed 5"):
+        run("ring", "play", source, key, "--now", "--speed", 5)
     lines = run(
         "ring", "sniff", f"X={key}", "--oldest", "--count", 4, "--logo", "0,7,TYPE_TRACEBUF2"
     ).splitlines()

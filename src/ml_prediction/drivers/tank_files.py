@@ -79,7 +79,7 @@ def packets_of(
         Tanks, whose packets stay as they are and in their order; and files of any format that
         ObsPy reads, which are in memory at once.
     warn
-        Told of parts of a file that are no packets or records.
+        Told of parts of a file that are no packets or records, and where packets are shorter.
     seconds
         Length of packets that are cut here; at most 1000 samples.
     floats
@@ -95,13 +95,22 @@ def packets_of(
     if not 0 < seconds < float("inf"):
         raise ConfigurationError(f"--packet {seconds:g}: give a length in seconds, like 1.0.")
     sources: list[Iterator[Cut]] = []
+    told = False
     for path in paths:
         if not path.is_file():
             raise ConfigurationError(f"Input {path} does not exist or is no file: check the path.")
         if is_tank(path):
             sources.append(_of_tank(path, warn))
-        else:
-            sources += [_cut(packet, seconds) for packet in _read(path, floats, warn)]
+            continue
+        for packet in _read(path, floats, warn):
+            length, wanted = _length(packet, seconds), round(seconds * packet.sampling_rate)
+            if wanted > length < len(packet) and not told:
+                told = True
+                warn(
+                    f"{path}: packets of {packet.nslc} are of {length} samples, not {wanted} "
+                    f"(--packet {seconds:g}): no more fit into one. Perhaps others', too."
+                )
+            sources.append(_cut(packet, length))
     return heapq.merge(*sources, key=attrgetter("end"))
 
 
@@ -182,10 +191,14 @@ def _fitting(packet: Packet, path: Path, floats: bool) -> Packet:
     return Packet(packet.nslc, packet.start_ns, packet.sampling_rate, native)
 
 
-def _cut(packet: Packet, seconds: float) -> Iterator[Cut]:
+def _length(packet: Packet, seconds: float) -> int:
+    """Samples of packets of so many seconds, or as many as fit."""
     room = (LARGEST_BYTES - HEADER_BYTES) // packet.samples.dtype.itemsize
     wanted = round(min(seconds * packet.sampling_rate, MOST_SAMPLES))
-    length = max(1, min(wanted, room))
+    return max(1, min(wanted, room))
+
+
+def _cut(packet: Packet, length: int) -> Iterator[Cut]:
     for first in range(0, len(packet), length):
         yield _encode(packet, first, min(first + length, len(packet)))
 

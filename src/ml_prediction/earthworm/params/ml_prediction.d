@@ -21,10 +21,10 @@ GetLogo         INST_WILDCARD MOD_WILDCARD TYPE_TRACEBUF2
 # Channels      HH?,BH?,EN?
 # Channels      * HH? UW --
 
-# The stations: StationXML, or lines STA CHAN NET LOC, or the station list of pick_ew (then all
-# channels of each instrument in it are used; with location, -- for none). Channels that are named exactly are expected, so
-# that nobody waits for others: name them, or instruments without horizontals are picked only
-# AllowedLateness after their data.
+# The stations: StationXML, or lines STA CHAN NET LOC (-- for no location), or the station list of
+# pick_ew with locations (then all channels of each instrument in it are used). Channels that are
+# named exactly are expected, so that nobody waits for others: name them, or instruments without
+# horizontals are picked only AllowedLateness after their data.
 # StationFile   stations.xml
 
 # -- Model ----------------------------------------------------------------------------------------
