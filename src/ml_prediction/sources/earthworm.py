@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ml_prediction.core.packets import Packet
+from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.messages import (
     MessageError,
     TraceBuf,
@@ -87,6 +88,10 @@ class WaveformDecoder:
         self._ours = ours
         self._known: dict[NSLC, bool] = {}
 
+    def is_ours(self, logo: Logo) -> bool:
+        """Whether messages of a logo are those that we send ourselves, and are not used."""
+        return logo[1:] == self._ours
+
     def decode(self, messages: Iterable[Message]) -> Arrivals:
         """Packets of messages; other types than those of waveforms are passed over."""
         found = Arrivals()
@@ -95,7 +100,7 @@ class WaveformDecoder:
             decode = kinds.get(message.logo.type)
             if decode is None:
                 continue
-            if message.logo[1:] == self._ours:
+            if self.is_ours(message.logo):
                 found.ours += 1
                 continue
             try:

@@ -210,6 +210,8 @@ class LiveRun:
         if delivery.broken:
             alarms.tell(Alarm.RING, f"ring {name} is broken: what was in it is left out")
         for loss in delivery.losses:
+            if self._parts.decoder.is_ours(loss.logo):
+                continue  # our numbers begin anew when we do
             dropped[f"messages: {loss.reason}"] += loss.missing
             if loss.reason == "gap":
                 kind, module, installation = loss.logo
