@@ -85,7 +85,9 @@ def play(
     ],
     ring: RingArgument,
     packet: PacketSeconds = 1.0,
-    speed: Annotated[float, typer.Option(metavar="X", help="Times real time.")] = 1.0,
+    speed: Annotated[
+        float | None, typer.Option(metavar="X", help="Times real time; default: 1.")
+    ] = None,
     now: Annotated[bool, typer.Option("--now", help="As fast as possible.")] = False,
     restamp: Annotated[
         bool,
@@ -117,10 +119,14 @@ def play(
     from ml_prediction.drivers import ring_play
     from ml_prediction.drivers.ring_names import read_names
 
+    if now and speed is not None:
+        raise ConfigurationError(
+            f"--now is as fast as possible, --speed {speed:g} is not: give one."
+        )
     names = read_names()
     options = ring_play.PlayOptions(
         seconds=packet,
-        speed=math.inf if now else speed,
+        speed=math.inf if now else 1.0 if speed is None else speed,
         restamp=restamp,
         jitter=jitter,
         shuffle=shuffle,

@@ -38,6 +38,7 @@ from ml_prediction.earthworm.messages import (
 )
 from ml_prediction.earthworm.reader import Message, RingReader
 from ml_prediction.earthworm.tables import read_tables
+from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import Model
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_ns
@@ -352,11 +353,65 @@ def test_an_unknown_keyword_is_named_with_file_and_line(system: LiveSystem) -> N
     assert "Sride" in done.stderr
 
 
+def logged(system: LiveSystem) -> list[str]:
+    return [
+        line for path in system.log.glob("mlpick_*.log") for line in path.read_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "installation", "said"),
+    [
+        ("Sride 100", "INST_UNKNOWN", "line 7: the keyword 'Sride' is unknown"),
+        ("StateDir stations", "INST_UNKNOWN", "StateDir .*stations can't be used"),
+        ("", "INST_WILDCARD", "EW_INSTALLATION = INST_WILDCARD stands for any installation"),
+    ],
+)
+def test_what_is_wrong_at_the_start_is_in_the_log(
+    system: LiveSystem, text: str, installation: str, said: str
+) -> None:
+    system.configure(text)
+    with pytest.raises(ConfigurationError, match=said):
+        driver_ew.run("mlpick.d", {**system.environment, "EW_INSTALLATION": installation})
+    (line,) = [line for line in logged(system) if re.search(said, line)]
+    assert "critical: ends: ConfigurationError" in line
+
+
+def test_a_log_that_is_nowhere_changes_no_error(system: LiveSystem) -> None:
+    system.configure("Sride 100")
+    with pytest.raises(ConfigurationError, match="'Sride' is unknown"):
+        driver_ew.run("mlpick.d", {**system.environment, "EW_LOG": "/nowhere"})
+
+
 def test_the_samples_are_installed_once(tmp_path: Path) -> None:
     assert {path.name for path in driver_ew.install(str(tmp_path))} == set(driver_ew.SAMPLES)
     (tmp_path / "ml_prediction.d").write_text("mine")
     assert driver_ew.install(str(tmp_path)) == []
     assert (tmp_path / "ml_prediction.d").read_text() == "mine"
+
+
+def test_a_sample_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # as a full disk: a part fits
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            driver_ew.install(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert caught.value.filename == str(tmp_path / "ml_prediction.d")
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_are_not_installed_nowhere_or_where_no_file_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="EW_PARAMS is not set"):
+        driver_ew.install("")
+    (tmp_path / "ml_prediction.desc").mkdir()
+    with pytest.raises(ConfigurationError, match=r"ml_prediction\.desc is there and is no file"):
+        driver_ew.install(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["ml_prediction.desc"]
 
 
 def test_the_sample_file_says_the_defaults_and_has_every_keyword(system: LiveSystem) -> None:

@@ -1,11 +1,9 @@
-"""Playing, sniffing, recording and converting, with rings in real shared memory."""
+"""Playing and sniffing, and what is played and recorded, with rings in real shared memory."""
 
 from __future__ import annotations
 
 import io
 import math
-import random
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,110 +11,34 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from obspy import Stream, Trace, UTCDateTime, read
-from ring_keeper import KeptRing, make_ring, set_flag
+from drivers.ring_bench import (
+    GNW,
+    NAMES,
+    NOW,
+    SENDER,
+    FakeClock,
+    MakeRing,
+    make_trace,
+    messages_of,
+    put,
+    save,
+    wave,
+)
+from obspy import Stream, Trace, read
+from ring_keeper import KeptRing, set_flag
 
 from ml_prediction.cli_rings import app, tank
-from ml_prediction.drivers.ring_names import read_names
 from ml_prediction.drivers.ring_play import PlayOptions, disturbed, play
 from ml_prediction.drivers.ring_state import look
 from ml_prediction.drivers.ring_tools import Clock, record, sniff
-from ml_prediction.drivers.tank_files import RECORD_BYTES, Cut, convert, packets_of
+from ml_prediction.drivers.tank_files import Cut, convert, packets_of
 from ml_prediction.earthworm.layout import LAYOUT_32, TERMINATE
 from ml_prediction.earthworm.logo import Logo
-from ml_prediction.earthworm.messages import TraceBuf, encode_tracebuf, encode_tracebuf2
-from ml_prediction.earthworm.reader import Message, RingReader
+from ml_prediction.earthworm.messages import TraceBuf, encode_tracebuf
 from ml_prediction.earthworm.ring import Ring, RingError, RingName
 from ml_prediction.earthworm.sysv import library
-from ml_prediction.earthworm.tank import decode_packet, is_tank, read_tank
+from ml_prediction.earthworm.tank import decode_packet, is_tank
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.util.codes import NSLC
-
-KEYS = range(0x6D6C0000, 0x6D6D0000)
-SENDER = (99, 255)
-NOW = 1_700_000_000.0
-GNW = NSLC("UW", "GNW", "", "BHZ")
-NAMES = read_names({})
-
-MakeRing = Callable[..., RingName]
-
-
-class FakeClock:
-    """A clock that goes on while somebody sleeps, and by then only."""
-
-    def __init__(self, started: float = NOW) -> None:
-        self.time = started
-        self.at_sleep: list[Callable[[], None]] = []
-
-    def sleep(self, seconds: float) -> None:
-        assert 0 < seconds < 1
-        self.time += seconds
-        if self.at_sleep:
-            self.at_sleep.pop(0)()
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(now=lambda: self.time, steady=lambda: self.time - NOW, sleep=self.sleep)
-
-
-@pytest.fixture
-def rings() -> Iterator[list[KeptRing]]:
-    """Rings that are destroyed afterwards."""
-    made: list[KeptRing] = []
-    yield made
-    for ring in made:
-        ring.destroy()
-
-
-@pytest.fixture
-def ring(rings: list[KeptRing]) -> MakeRing:
-    """Makes rings under keys that nothing uses."""
-
-    def make(kilobytes: int = 512, **options: Any) -> RingName:
-        while True:
-            key = random.SystemRandom().choice(KEYS)  # two runs at once must not meet
-            try:
-                rings.append(make_ring(key, kilobytes, **options))
-            except FileExistsError:
-                continue
-            except (OSError, ConfigurationError) as error:
-                pytest.skip(f"no System V shared memory here: {error}")
-            return RingName("TEST_RING", key)
-
-    return make
-
-
-def put(name: RingName, *messages: tuple[Logo, bytes]) -> None:
-    with closing(Ring(name)) as ring:
-        for logo, payload in messages:
-            ring.put(logo, payload)
-
-
-def messages_of(name: RingName) -> list[Message]:
-    with closing(Ring(name)) as ring:
-        return RingReader(ring).read().messages
-
-
-def wave(start: float = NOW, count: int = 100, nslc: NSLC = GNW, rate: float = 100.0) -> bytes:
-    samples = np.arange(count, dtype=np.int32)
-    buf = TraceBuf(nslc, start, start + (count - 1) / rate, rate, samples, "i4")
-    return encode_tracebuf2(buf)
-
-
-def make_trace(data: Any, channel: str = "BHZ", rate: float = 100.0, start: float = NOW) -> Trace:
-    header = {
-        "network": "UW",
-        "station": "GNW",
-        "channel": channel,
-        "sampling_rate": rate,
-        "starttime": UTCDateTime(start),
-    }
-    return Trace(np.asarray(data), header=header)
-
-
-def save(stream: Stream | Trace, path: Path, **options: Any) -> Path:
-    stream.write(str(path), format="MSEED", **options)
-    return path
 
 
 def make_stream(seed: int) -> Stream:
@@ -232,6 +154,43 @@ def test_playing_ends_when_earthworm_stops(
         <= 3
     )
     assert "Earthworm stops" in said[-1]
+
+
+@pytest.mark.parametrize("end", ["interrupt", "destroyed"])
+def test_what_was_played_is_told_however_it_ends(
+    tmp_path: Path, ring: MakeRing, rings: list[KeptRing], end: str
+) -> None:
+    source = save(make_trace(np.arange(1000, dtype=np.int32)), tmp_path / "a.mseed")
+    name, fake, said = ring(), FakeClock(), [""]
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    fake.at_sleep = [print] * 4 + [interrupt if end == "interrupt" else rings[0].destroy]
+    with pytest.raises(KeyboardInterrupt if end == "interrupt" else RingError):
+        play(
+            [source],
+            name,
+            NAMES,
+            said.append,
+            options=PlayOptions(),
+            sender=SENDER,
+            clock=fake.clock,
+        )
+    assert said[1:] == ["ring TEST_RING: 3 packets were played."]
+
+
+def test_packets_that_would_be_too_long_are_shorter_and_told_once(tmp_path: Path) -> None:
+    data, said = np.arange(4000, dtype=np.int32), [""]
+    stream = Stream([make_trace(data, channel) for channel in ("BHN", "BHZ")])
+    source = save(stream, tmp_path / "a.mseed")
+    cuts = list(packets_of([source, source], said.append, seconds=20.0))
+    assert {len(decode_packet(cut.payload).samples) for cut in cuts} == {1000}
+    (text,) = said[1:]
+    assert "a.mseed: packets of UW.GNW..BHN are of 1000 samples, not 2000 (--packet 20)" in text
+    said.clear()
+    list(packets_of([source], said.append, seconds=10.0))
+    assert not said
 
 
 def test_tanks_are_played_as_they_are_in_their_own_order(tmp_path: Path, ring: MakeRing) -> None:
@@ -415,41 +374,6 @@ def test_following_ends_with_earthworm_and_fails_with_the_ring(
         sniff(name, NAMES, out, print, clock=fake.clock)
 
 
-def test_all_that_is_in_a_ring_is_recorded_however_much_it_is(
-    tmp_path: Path, ring: MakeRing
-) -> None:
-    name = ring(6 * 1024)
-    packets = [wave(NOW + n, 1000) for n in range(1400)]  # more than is copied at once
-    put(name, *((Logo(19, 1, 255), packet) for packet in packets))
-    assert record(name, NAMES, tmp_path / "a.tnk", [""].append, seconds=0) == 1400
-    assert list(read_tank(tmp_path / "a.tnk")) == packets
-
-
-def test_interrupting_is_the_end_of_a_recording(tmp_path: Path, ring: MakeRing) -> None:
-    name, fake, said = ring(), FakeClock(), [""]
-    packets = [wave(NOW + n) for n in range(4)]
-    put(name, (Logo(19, 1, 255), packets[0]), (Logo(3, 1, 255), b"no waveform"))
-    put(name, (Logo(19, 1, 255), packets[1] + b"more"), (Logo(19, 1, 255), packets[2][:-1]))
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    fake.at_sleep = [lambda: put(name, (Logo(19, 1, 255), packets[3])), interrupt]
-    path = tmp_path / "a.tnk"
-    path.write_bytes(packets[2])  # recordings go on where they were
-    assert record(name, NAMES, path, said.append, clock=fake.clock) == 3
-    assert list(read_tank(path)) == [packets[n] for n in (2, 0, 1, 3)]
-    assert said[-1].endswith(
-        "3 packets of ring TEST_RING appended; 1 that make no sense were left out."
-    )
-    path.write_text("no tank")
-    with pytest.raises(ConfigurationError, match="is no tank"):
-        record(name, NAMES, path, said.append, seconds=0)
-    assert path.read_text() == "no tank"
-    with pytest.raises(ConfigurationError, match="none is no folder: make it"):
-        record(name, NAMES, tmp_path / "none" / "a.tnk", said.append, seconds=0)
-
-
 @pytest.mark.parametrize("options", [{}, {"layout": LAYOUT_32}])
 def test_the_state_of_a_ring(ring: MakeRing, rings: list[KeptRing], options: Any) -> None:
     name = ring(16, **options)
@@ -465,7 +389,13 @@ def test_the_state_of_a_ring(ring: MakeRing, rings: list[KeptRing], options: Any
     assert state.logos == {trace: (3, 929), beat: (1, 1)}
     assert (state.oldest, state.newest) == ((NOW, NOW + 0.99), (NOW + 1, NOW + 1.99))
     with pytest.raises(RingError, match="There is no ring"):
-        look(RingName("NO_RING", next(k for k in KEYS if library().shmget(k, 0, 0) < 0)), NAMES)
+        look(
+            RingName(
+                "NO_RING",
+                next(k for k in range(0x6D6C0000, 0x6D6D0000) if library().shmget(k, 0, 0) < 0),
+            ),
+            NAMES,
+        )
 
 
 def test_floats_and_large_steps_survive_a_tank(tmp_path: Path) -> None:
@@ -493,35 +423,6 @@ def _bytes(trace: Trace) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_tank_with_packets_late_and_jittering_is_merged(tmp_path: Path) -> None:
-    starts = [NOW, NOW + 2.0004, NOW + 0.9996, NOW + 3.002, NOW + 3.002]
-    (tmp_path / "a").write_bytes(b"".join(wave(start) for start in starts))
-    said = [""]
-    convert(tmp_path / "a", tmp_path / "b", said.append)
-    traces = by_start(read(tmp_path / "b", "MSEED"))
-    # ObsPy joins what is less than half a sample off; we, less than a tenth.
-    assert [len(trace) for trace in traces] == [400]
-    assert (tmp_path / "b").stat().st_size == 2 * RECORD_BYTES
-    assert traces[0].stats.starttime == UTCDateTime(NOW)
-    assert said[1:] == [
-        f"{tmp_path / 'a'}: 1 packets are there more than once, and are written once."
-    ]
-
-
-def test_converting_leaves_nothing_half_written(tmp_path: Path) -> None:
-    source = tmp_path / "a"
-    source.write_bytes(wave(nslc=NSLC("NETWORK", "GNW", "", "BHZ")))
-    said = [""]
-    with pytest.raises(DataError, match="a has no samples that can be written"):
-        convert(source, tmp_path / "b", said.append)
-    assert "NETWORK.GNW..BHZ is left out" in said[-1]
-    assert list(tmp_path.iterdir()) == [source]
-    (tmp_path / "b").write_text("there")
-    with pytest.raises(ConfigurationError, match="--overwrite"):
-        convert(source, tmp_path / "b", said.append)
-    assert (tmp_path / "b").read_text() == "there"
-
-
 def test_the_commands(
     tmp_path: Path,
     ring: MakeRing,
@@ -542,6 +443,8 @@ def test_the_commands(
     other = save(make_trace(np.arange(250, dtype=np.int32), "BHN"), tmp_path / "b.mseed")
     key = ring().key
     run("ring", "play", source, other, key, "--now", "--logo", "INST_UNKNOWN,7")
+    with pytest.raises(ConfigurationError, match=r"--now .* --speed 5"):
+        run("ring", "play", source, key, "--now", "--speed", 5)
     lines = run(
         "ring", "sniff", f"X={key}", "--oldest", "--count", 4, "--logo", "0,7,TYPE_TRACEBUF2"
     ).splitlines()

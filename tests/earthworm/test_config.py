@@ -26,7 +26,7 @@ from ml_prediction.util.codes import NSLC
 from ml_prediction.util.frozen import FrozenMap
 
 TABLES = Tables(
-    FrozenMap({"WAVE_RING": 1000, "PICK_RING": 1005, "PROB_RING": 1007}),
+    FrozenMap({"WAVE_RING": 1000, "PICK_RING": 1005, "PROB_RING": 1007, "FLAG_RING": 9999}),
     FrozenMap({"MOD_WILDCARD": 0, "MOD_ML": 150, "MOD_SENDER": 3}),
     FrozenMap({"TYPE_WILDCARD": 0, "TYPE_TRACEBUF2": 19, "TYPE_TRACEBUF": 20, "TYPE_STOP": 113}),
     FrozenMap({"INST_WILDCARD": 0, "INST_UNKNOWN": 255}),
@@ -105,6 +105,11 @@ GOOD: Final[list[tuple[str, str, object]]] = [
 ]
 
 BAD: Final[list[tuple[str, str]]] = [
+    ("InRing", "FLAG_RING"),
+    ("OutRing", "FLAG_RING"),
+    ("ProbabilityRing", "FLAG_RING"),
+    ("Channels", ","),
+    ("Channels", '" , "'),
     ("MyModuleId", "MOD_NONE"),
     ("MyModuleId", "MOD_WILDCARD"),
     ("InRing", "NO_RING"),

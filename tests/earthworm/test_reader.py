@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_prediction.earthworm.logo import EVERYTHING, Logo
-from ml_prediction.earthworm.reader import Loss, Message, RingReader
+from ml_prediction.earthworm.reader import Batch, Loss, Message, RingReader, messages_now
 from ml_prediction.earthworm.ring import Ring
 
 PROPERTY = settings(  # every example makes and destroys its own ring
@@ -435,6 +435,25 @@ def test_writers_may_go_on_between_any_two_looks_at_the_counters(
         read = got.messages + rest.messages
         assert read == [m for m in everything if m in read]
         assert [as_seen(m) for m in both.hand.messages if as_seen(m) not in read] == []
+
+
+@pytest.mark.timeout(20)
+def test_what_is_there_now_has_an_end_though_counters_of_32_bits_begin_anew(
+    ring_keys: Iterator[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Both(ring_keys, 32, 200, 2**32 - 40) as both:
+        both.put(b"before")
+        meanwhile = once(lambda: both.put(b"meanwhile", b"and then"))
+        read = RingReader.read
+
+        def disturbed(reader: RingReader, most: int = 1 << 20) -> Batch:
+            meanwhile()
+            return read(reader, most)
+
+        monkeypatch.setattr(RingReader, "read", disturbed)
+        found = [message.payload for message in messages_now(both.ring)]
+        assert both.ring.keyin < 2**31
+        assert found == [b"before", b"meanwhile", b"and then"]
 
 
 # -- broken ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from obspy import Trace
 
 from ml_prediction.earthworm import tank
 from ml_prediction.earthworm.messages import TraceBuf, encode_tracebuf, encode_tracebuf2
@@ -141,6 +142,49 @@ def test_what_is_a_tank(tmp_path: Path) -> None:
     assert is_tank(write(tmp_path / "a", make(), make()[:40]))
     assert not is_tank(write(tmp_path / "a", make(), b"x" * 64))
     assert not is_tank(write(tmp_path / "a", b"x" + make()))
+
+
+@pytest.mark.parametrize(
+    ("first", "lost"),
+    [
+        (b"\0" * 104, 0),  # packet 1 is damaged
+        (make() + b"\0" * 104, 104),
+        (make() + make()[:30], 104),  # its recorder was killed inside packet 2, and restarted
+        (make() + make(count=900)[:1000], 104),
+        (make() + make()[:-1], 104),
+        (b"\0" * 100_000, 0),
+    ],
+)
+def test_a_damaged_beginning_costs_only_itself(tmp_path: Path, first: bytes, lost: int) -> None:
+    packets = [make(start=START + n) for n in range(1, 200)]
+    path = write(tmp_path / "a.tnk", first, *packets)
+    assert is_tank(path)
+    found: list[Damage] = []
+    assert list(read_tank(path, found.append)) == [*([make()] if lost else []), *packets]
+    assert found == [(path, lost, len(first) - lost, False)]
+
+
+def test_a_recorder_killed_twice_costs_both_packets(tmp_path: Path) -> None:
+    packet, cut = make(start=START + 9), make(count=400)[:800]
+    path = write(tmp_path / "a.tnk", packet, cut, packet, cut[:300])
+    found: list[Damage] = []
+    assert list(read_tank(path, found.append)) == [packet, packet]
+    assert [damage[1:] for damage in found] == [(104, 800, False), (1008, 300, True)]
+
+
+def test_other_formats_are_no_tanks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    trace = Trace(rng.integers(-(1000), 1000, 300_000).astype(np.int32))
+    for kind in ("MSEED", "SAC"):
+        trace.write(str(tmp_path / kind), format=kind)
+        assert not is_tank(tmp_path / kind), kind
+    noise = bytearray(rng.bytes(2 << 20))
+    for at in range(0, len(noise), 997):
+        noise[at : at + 3] = b"i4\0"
+    assert not is_tank(write(tmp_path / "noise", bytes(noise)))
+    assert not is_tank(write(tmp_path / "text", b"the i4\0 and the s2\0 " * 5000))
+    one = write(tmp_path / "one", b"x" * 500, make(), b"x" * 500)  # might be by chance
+    assert not is_tank(one)
 
 
 @pytest.mark.parametrize("datatype", ["i4", "s4", "t8"])

@@ -96,6 +96,15 @@ def test_the_order_is_that_of_the_messages_and_other_types_are_passed_over() -> 
     assert (found.malformed, found.unwanted) == ([], 0)
 
 
+def test_our_own_messages_are_counted_and_passed_over() -> None:
+    decoder = WaveformDecoder(decoders(TABLES), lambda nslc: True, ours=(77, 141))
+    payload = encode_tracebuf2(tracebuf())
+    senders = ((77, 141), (77, 142), (5, 141))
+    found = decoder.decode([Message(Logo(TRACEBUF2, *each), 0, payload) for each in senders])
+    assert (len(found.packets), found.ours) == (2, 1)
+    assert everything().decode([Message(Logo(TRACEBUF2, 77, 141), 0, payload)]).ours == 0
+
+
 def test_unwanted_channels_are_counted_and_asked_about_once() -> None:
     asked: list[NSLC] = []
 
@@ -109,6 +118,7 @@ def test_unwanted_channels_are_counted_and_asked_about_once() -> None:
     for _ in range(2):
         found = decoder.decode(messages)
         assert (len(found.packets), found.unwanted, found.malformed) == (2, 2, [])
+        assert found.unwanted_channel == WHERE._replace(channel="HHN")
     assert asked == [WHERE, WHERE._replace(channel="HHN")]
 
 

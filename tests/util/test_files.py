@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from ml_prediction.util.files import make_folders, write_whole
+from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.files import check_free, make_folders, write_whole, writing_whole
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -35,3 +37,59 @@ def test_what_fails_leaves_the_old_one_and_nothing_else(
         write_whole(path, b"new", sync=True)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_not_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(tmp_path / "file", b"new", sync=True)
+    assert caught.value.filename == str(tmp_path / "file")
+    with pytest.raises(FileNotFoundError) as missing:
+        write_whole(tmp_path / "none" / "file", b"new")
+    assert missing.value.filename == str(tmp_path / "none" / "file")
+
+
+def test_pieces_have_their_name_when_all_are_there_and_a_link_stays_one(tmp_path: Path) -> None:
+    old, link, users = tmp_path / "old", tmp_path / "link", tmp_path / "link.part"
+    old.write_bytes(b"old")
+    users.write_bytes(b"mine")
+    link.symlink_to(old)
+    with writing_whole(link) as file, writing_whole(tmp_path / "other"):
+        file.write(b"new")
+        file.flush()
+        assert old.read_bytes() == b"old"
+    assert link.is_symlink()
+    assert (old.read_bytes(), users.read_bytes()) == (b"new", b"mine")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_pieces_that_fail_leave_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    for number, name in ((errno.ENOSPC, str(path)), (errno.EIO, None)):  # EIO: of what was read
+        with pytest.raises(OSError, match="sorry") as caught, writing_whole(path):
+            raise OSError(number, "sorry")
+        assert caught.value.filename == name
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_may_be_written_to(tmp_path: Path) -> None:
+    check_free(tmp_path / "new", overwrite=False)
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    check_free(file, overwrite=True)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, overwrite, said in (
+        (file, False, "--overwrite"),
+        (tmp_path, True, "is a folder"),
+        (pipe, True, "is no plain file"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            check_free(path, overwrite=overwrite)

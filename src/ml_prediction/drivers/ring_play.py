@@ -133,14 +133,17 @@ def play(
             raise DataError("The files have no samples: nothing was played. Name others.")
         shift = math.floor(watch.now() - first.cut.end) if options.restamp else 0
         started = watch.steady()
-        for due in chain([first], dues):
-            at = started + (due.time - first.time) / options.speed
-            if not _wait(ring, names.flag_ring_key, at, played, watch):
-                warn(f"ring {name.name}: Earthworm stops; {played} packets were played.")
-                return played
-            ring.put(logos[due.cut.old], shifted(due.cut.payload, shift))
-            played += 1
-    warn(f"ring {name.name}: {played} packets were played.")
+        why = ""
+        try:
+            for due in chain([first], dues):
+                at = started + (due.time - first.time) / options.speed
+                if not _wait(ring, names.flag_ring_key, at, played, watch):
+                    why = "Earthworm stops; "
+                    break
+                ring.put(logos[due.cut.old], shifted(due.cut.payload, shift))
+                played += 1
+        finally:  # also where it is interrupted, or the ring is destroyed
+            warn(f"ring {name.name}: {why}{played} packets were played.")
     return played
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -301,30 +302,58 @@ def record(
     RingError
         If the ring is not there, or is destroyed; what came before is in the tank.
     OSError
-        If the file can't be written.
+        If the file can't be written; it then ends with the last packet that is all there.
     """
     written = refused = 0
     with closing(Ring(name)) as ring:
+        if path.exists() and not path.is_file():
+            raise ConfigurationError(f"{path} is no plain file: name another.")
         if path.exists() and path.stat().st_size and not is_tank(path):
             raise ConfigurationError(f"{path} is there and is no tank: name another file.")
         if not path.parent.is_dir():
             raise ConfigurationError(f"{path.parent} is no folder: make it, or name another file.")
         reader = RingReader(ring, [Logo(kind, 0, 0) for kind in names.waveforms])
-        with path.open("ab") as file:
+        with path.open("ab", buffering=0) as file:
             try:
                 for batch in follow(reader, names.flag_ring_key, seconds, clock):
                     tell_losses(batch, name, names, warn)
                     whole = [packet for m in batch.messages if (packet := _whole(m.payload))]
-                    file.write(b"".join(whole))
-                    file.flush()
-                    written += len(whole)
                     refused += len(batch.messages) - len(whole)
+                    before = os.fstat(file.fileno()).st_size
+                    try:
+                        _write(file, path, b"".join(whole))
+                    finally:
+                        written += _kept(file, before, whole)
             except KeyboardInterrupt:
                 pass  # the usual end
             finally:
                 said = f"; {refused} that make no sense were left out" if refused else ""
                 warn(f"{path}: {written} packets of ring {name.name} appended{said}.")
     return written
+
+
+def _write(file: FileIO, path: Path, data: bytes) -> None:
+    """Write all of it, or as much as there is room for."""
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _kept(file: FileIO, before: int, packets: Iterable[bytes]) -> int:
+    """How many packets are whole that were written to the end of a tank; the rest is cut off."""
+    written = os.fstat(file.fileno()).st_size - before
+    count = size = 0
+    for packet in packets:
+        if size + len(packet) > written:
+            with suppress(OSError):
+                os.ftruncate(file.fileno(), before + size)
+            break
+        size += len(packet)
+        count += 1
+    return count
 
 
 def _whole(payload: bytes) -> bytes | None:

@@ -28,6 +28,7 @@ from ml_prediction.sources.decoding import decode
 from ml_prediction.sources.miniseed import index, starts_with_record
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
+from ml_prediction.util.files import check_free, writing_whole
 from ml_prediction.util.times import NANOSECONDS
 
 MOST_SAMPLES: Final = 1000
@@ -78,7 +79,7 @@ def packets_of(
         Tanks, whose packets stay as they are and in their order; and files of any format that
         ObsPy reads, which are in memory at once.
     warn
-        Told of parts of a file that are no packets or records.
+        Told of parts of a file that are no packets or records, and where packets are shorter.
     seconds
         Length of packets that are cut here; at most 1000 samples.
     floats
@@ -94,13 +95,22 @@ def packets_of(
     if not 0 < seconds < float("inf"):
         raise ConfigurationError(f"--packet {seconds:g}: give a length in seconds, like 1.0.")
     sources: list[Iterator[Cut]] = []
+    told = False
     for path in paths:
         if not path.is_file():
             raise ConfigurationError(f"Input {path} does not exist or is no file: check the path.")
         if is_tank(path):
             sources.append(_of_tank(path, warn))
-        else:
-            sources += [_cut(packet, seconds) for packet in _read(path, floats, warn)]
+            continue
+        for packet in _read(path, floats, warn):
+            length, wanted = _length(packet, seconds), round(seconds * packet.sampling_rate)
+            if wanted > length < len(packet) and not told:
+                told = True
+                warn(
+                    f"{path}: packets of {packet.nslc} are of {length} samples, not {wanted} "
+                    f"(--packet {seconds:g}): no more fit into one. Perhaps others', too."
+                )
+            sources.append(_cut(packet, length))
     return heapq.merge(*sources, key=attrgetter("end"))
 
 
@@ -181,10 +191,14 @@ def _fitting(packet: Packet, path: Path, floats: bool) -> Packet:
     return Packet(packet.nslc, packet.start_ns, packet.sampling_rate, native)
 
 
-def _cut(packet: Packet, seconds: float) -> Iterator[Cut]:
+def _length(packet: Packet, seconds: float) -> int:
+    """Samples of packets of so many seconds, or as many as fit."""
     room = (LARGEST_BYTES - HEADER_BYTES) // packet.samples.dtype.itemsize
     wanted = round(min(seconds * packet.sampling_rate, MOST_SAMPLES))
-    length = max(1, min(wanted, room))
+    return max(1, min(wanted, room))
+
+
+def _cut(packet: Packet, length: int) -> Iterator[Cut]:
     for first in range(0, len(packet), length):
         yield _encode(packet, first, min(first + length, len(packet)))
 
@@ -228,25 +242,21 @@ def convert(
     Raises
     ------
     ConfigurationError
-        If the source is not there, or the target is.
+        If the source is not there, the target is, or can't be a file.
     DataError
         If nothing can be used.
     OSError
         If a file can't be read or written; nothing half-written is left.
     """
-    if target.exists() and not overwrite:
-        raise ConfigurationError(f"{target} is there: name another file, or use --overwrite.")
+    check_free(target, overwrite=overwrite)
+    if not target.parent.is_dir():
+        raise ConfigurationError(f"{target.parent} is no folder: make it, or name another file.")
     if not source.is_file():
         raise ConfigurationError(f"Input {source} does not exist or is no file: check the path.")
     parts = _miniseed(source, warn) if is_tank(source) else _tank(source, warn, seconds)
-    part = target.with_name(f"{target.name}.part")
-    try:
-        with part.open("wb") as file:
-            if not sum(file.write(each) for each in parts):
-                raise DataError(f"{source} has no samples that can be written: name another.")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing_whole(target) as file:
+        if not sum(file.write(each) for each in parts):
+            raise DataError(f"{source} has no samples that can be written: name another.")
 
 
 def _tank(source: Path, warn: Warn, seconds: float) -> Iterator[bytes]:

@@ -243,8 +243,15 @@ def _module(lines: list[Line], reader: _Reader) -> dict[str, Any]:
 
 
 def _ring(lines: list[Line], reader: _Reader) -> RingName:
-    with _placed(lines[0]):
-        return reader.tables.ring(lines[0].value())
+    line = lines[0]
+    with _placed(line):
+        ring = reader.tables.ring(line.value())
+    if ring.key == reader.tables.flag_ring_key:
+        raise ConfigurationError(
+            f"{line.place}: {line.keyword} {ring.name} holds Earthworm's flags, no messages: name "
+            "another ring."
+        )
+    return ring
 
 
 def _logos(lines: list[Line], reader: _Reader) -> tuple[Logo, ...]:
@@ -275,8 +282,13 @@ def _channels(lines: list[Line], reader: _Reader) -> tuple[ChannelPattern, ...]:
     patterns = []
     for line in lines:
         if len(line.values) == 1:
-            codes = [code.strip() for code in line.value().split(",")]
-            patterns += [ChannelPattern("*", code, "*", "*") for code in codes if code]
+            codes = [code for word in line.value().split(",") if (code := word.strip())]
+            if not codes:
+                raise ConfigurationError(
+                    f"{line.place}: Channels {line.value()!r} names no code: write some, as "
+                    "HH?,BH?, or STA CHAN NET LOC."
+                )
+            patterns += [ChannelPattern("*", code, "*", "*") for code in codes]
         else:
             patterns.append(ChannelPattern(*(line.value(index) for index in range(4))))
     return tuple(patterns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -75,6 +75,19 @@ class Batch:
     losses: list[Loss] = field(default_factory=list)
     lapped: bool = False
     broken: bool = False
+
+
+def messages_now(ring: Ring, wanted: Iterable[Logo] = (EVERYTHING,)) -> Iterator[Message]:
+    """Messages that are in a ring now, in its order; perhaps some that come meanwhile."""
+    reader = RingReader(ring, wanted)
+    end = ring.keyin
+    while reader.position < end:
+        before = reader.position
+        yield from reader.read().messages
+        if reader.position == before:
+            return
+        if reader.position < before:  # counters of 32 bits began anew: the end is elsewhere
+            end = ring.keyin
 
 
 class RingReader:

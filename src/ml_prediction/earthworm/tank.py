@@ -20,6 +20,11 @@ from ml_prediction.errors import DataError
 CHUNK_BYTES: Final = 1 << 20
 """Read at a time."""
 
+LOOKED_AT: Final = 1 << 20
+"""Bytes at the beginning of a file in which it must be seen that it is a tank."""
+
+_AT_HAND: Final = 2 * LARGEST_BYTES + HEADER_BYTES  # a packet, and what must follow it
+
 _EARLIEST, _LATEST = -2_208_988_800.0, 7_258_118_400.0  # seconds: the years 1900 and 2200
 _HEAD: Final = {"<": Struct("<4xiddd"), ">": Struct(">4xiddd")}
 _TIMES: Final = {"<": Struct("<dd"), ">": Struct(">dd")}
@@ -115,7 +120,9 @@ def shifted(payload: bytes, seconds: int) -> bytes:
 
 
 def is_tank(path: Path) -> bool:
-    """Whether a file begins with a packet, and another one or nothing follows it.
+    """Whether a file begins with a packet that is all of it, or has two, one behind the other.
+
+    These may stand anywhere in its first part: the first packets may be damaged.
 
     Raises
     ------
@@ -123,12 +130,17 @@ def is_tank(path: Path) -> bool:
         If it can't be read.
     """
     with path.open("rb") as handle:
-        data = handle.read(LARGEST_BYTES + HEADER_BYTES)
+        data = handle.read(LOOKED_AT)
     head = head_of(data)
-    if head is None:
-        return False
-    rest = len(data) - head.length
-    return rest < HEADER_BYTES or head_of(data, head.length) is not None
+    if head is not None and len(data) - head.length < HEADER_BYTES:
+        return True
+    at: int | None = 0
+    while at is not None:
+        head = head_of(data, at)
+        if head is not None and head_of(data, at + head.length) is not None:
+            return True
+        at = _next_packet(data, at + 1)
+    return False
 
 
 def read_tank(path: Path, damaged: Callable[[Damage], None] | None = None) -> Iterator[bytes]:
@@ -149,17 +161,17 @@ def read_tank(path: Path, damaged: Callable[[Damage], None] | None = None) -> It
     OSError
         If the file can't be read.
     """
-    asked = LARGEST_BYTES + CHUNK_BYTES  # so that a whole packet is at hand, but at the end
+    asked = _AT_HAND + CHUNK_BYTES
     with path.open("rb") as handle:
         data, base, at, ended = b"", 0, 0, False
         lost = -1  # where the stretch began that is no packet
         while True:
-            if not ended and len(data) - at < LARGEST_BYTES:
+            if not ended and len(data) - at < _AT_HAND:
                 more = handle.read(asked)
                 data, base, at, ended = data[at:] + more, base + at, 0, len(more) < asked
             left = len(data) - at
             head = head_of(data, at)
-            if head is not None and head.length <= left:
+            if head is not None and head.length <= left and not _is_cut(data, at, head.length):
                 if lost >= 0:
                     _tell(Damage(path, lost, base + at - lost, False), damaged)
                     lost = -1
@@ -188,6 +200,19 @@ def _next_packet(data: bytes, start: int) -> int | None:
             return found.start() - _KIND_AT
         found = _KIND.search(data, found.start() + 1)
     return None
+
+
+def _is_cut(data: bytes, at: int, length: int) -> bool:
+    """Whether the next packet begins inside this one: its recorder was killed and restarted."""
+    end = at + length
+    if end == len(data) or head_of(data, end) is not None:
+        return False
+    inside = _next_packet(data[at : end + HEADER_BYTES - 1], 1)
+    head = None if inside is None else head_of(data, at + inside)
+    if inside is None or head is None:
+        return False
+    after = at + inside + head.length  # samples may look like a header, but not so that this fits
+    return after >= len(data) or head_of(data, after) is not None
 
 
 def _tell(damage: Damage, damaged: Callable[[Damage], None] | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ml_prediction.core.packets import Packet
+from ml_prediction.earthworm.logo import Logo
 from ml_prediction.earthworm.messages import (
     MessageError,
     TraceBuf,
@@ -49,11 +50,17 @@ class Arrivals:
         What was wrong with messages that could not be used, a sentence each.
     unwanted
         Number of messages of other channels.
+    unwanted_channel
+        One of these.
+    ours
+        Number of our own messages, which were passed over.
     """
 
     packets: list[Packet] = field(default_factory=list)
     malformed: list[str] = field(default_factory=list)
     unwanted: int = 0
+    unwanted_channel: NSLC | None = None
+    ours: int = 0
 
 
 class WaveformDecoder:
@@ -65,12 +72,25 @@ class WaveformDecoder:
         From :func:`decoders`.
     wanted
         Whether a channel is to be used.
+    ours
+        Module and installation of which no message is used, where traces that we send may come
+        back; None: all are.
     """
 
-    def __init__(self, kinds: Mapping[int, Decoder], wanted: Callable[[NSLC], bool]) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[int, Decoder],
+        wanted: Callable[[NSLC], bool],
+        ours: tuple[int, int] | None = None,
+    ) -> None:
         self._kinds = kinds
         self._wanted = wanted
+        self._ours = ours
         self._known: dict[NSLC, bool] = {}
+
+    def is_ours(self, logo: Logo) -> bool:
+        """Whether messages of a logo are those that we send ourselves, and are not used."""
+        return logo[1:] == self._ours
 
     def decode(self, messages: Iterable[Message]) -> Arrivals:
         """Packets of messages; other types than those of waveforms are passed over."""
@@ -79,6 +99,9 @@ class WaveformDecoder:
         for message in messages:
             decode = kinds.get(message.logo.type)
             if decode is None:
+                continue
+            if self.is_ours(message.logo):
+                found.ours += 1
                 continue
             try:
                 buf = decode(message.payload)
@@ -90,6 +113,7 @@ class WaveformDecoder:
                 wanted = self._learn(buf.nslc)
             if not wanted:
                 found.unwanted += 1
+                found.unwanted_channel = buf.nslc
             elif SLOWEST <= buf.sampling_rate <= FASTEST:
                 found.packets.append(
                     Packet(buf.nslc, start_ns(buf), buf.sampling_rate, buf.samples)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
+from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from ml_prediction.errors import ConfigurationError
+
+_OF_WRITING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(
@@ -28,10 +34,10 @@ def write_whole(
     Raises
     ------
     OSError
-        If it can't be written; nothing is left then.
+        If it can't be written; it names the file, and nothing is left then.
     """
     part = (scratch or path.parent) / f".{path.name}.part"
-    try:
+    with _named(path), _removed(part):
         with part.open("wb") as file:
             file.write(data)
             if sync:
@@ -40,9 +46,57 @@ def write_whole(
         part.replace(path)
         if sync:
             sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for what comes piece by piece; it has its name when all of it is there.
+
+    An old file is replaced, one that a link leads to behind the link. Several processes may write
+    the same file: each has a hidden part of its own, and the last one counts.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must be there.
+
+    Raises
+    ------
+    OSError
+        If it can't be written; it names the file, and nothing is left then. The same where the
+        body of the ``with`` fails.
+    """
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with _removed(part):
+        with _named(path):
+            file = part.open("wb")
+        with _named(path, _OF_WRITING), file:  # the body may read, too
+            yield file
+        with _named(path):
+            part.replace(target)
+
+
+@contextlib.contextmanager
+def _removed(part: Path) -> Iterator[None]:
+    """See that a part is gone at the end, whatever happens."""
+    try:
+        yield
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+@contextlib.contextmanager
+def _named(path: Path, numbers: Container[int | None] = range(1 << 16)) -> Iterator[None]:
+    """Let an error of the system be about the file that people know, not about its part."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename is not None and not str(error.filename).endswith(".part")
+        if named or error.errno not in numbers:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -51,11 +105,15 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     Raises
     ------
     ConfigurationError
-        If it is a folder, or there is a file that is not to be replaced.
+        If it is a folder or a device, or there is a file that is not to be replaced.
     """
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder: name a file.")
-    if path.exists() and not overwrite:
+    if not path.exists():
+        return
+    if not stat.S_ISREG(path.stat().st_mode):  # e.g. /dev/null: a rename would replace it
+        raise ConfigurationError(f"{path} is no plain file: choose another name.")
+    if not overwrite:
         raise ConfigurationError(
             f"{path} is there already: choose another name, or say --overwrite."
         )

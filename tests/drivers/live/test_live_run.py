@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +18,16 @@ import numpy.typing as npt
 import obspy
 import pytest
 from core.packetise import fake_model, three_components
-from live_system import ERROR, HEARTBEAT, TRACEBUF2, LiveSystem, live_system, packetise
+from live_system import (
+    ERROR,
+    HEARTBEAT,
+    MODULE,
+    PICK_SCNL,
+    TRACEBUF2,
+    LiveSystem,
+    live_system,
+    packetise,
+)
 
 from ml_prediction.drivers.live import heart, setup
 from ml_prediction.drivers.live.alarms import Alarm
@@ -27,9 +38,16 @@ from ml_prediction.drivers.live.live_run import LiveRun
 from ml_prediction.drivers.live.setup import Surroundings, run_live
 from ml_prediction.drivers.live.snapshots import SnapshotFile
 from ml_prediction.earthworm.config import read_config
-from ml_prediction.earthworm.messages import decode_error
+from ml_prediction.earthworm.logo import Logo
+from ml_prediction.earthworm.messages import (
+    Heartbeat,
+    StatusError,
+    decode_error,
+    encode_heartbeat,
+)
+from ml_prediction.earthworm.reader import messages_now
 from ml_prediction.earthworm.tables import read_tables
-from ml_prediction.errors import InternalError
+from ml_prediction.errors import ConfigurationError, InternalError
 from ml_prediction.models import Model, combine
 from ml_prediction.util.codes import NSLC
 
@@ -88,7 +106,7 @@ class Running:
     def _run(self) -> None:
         try:
             run_live(self.around)
-        except InternalError as error:
+        except (InternalError, ConfigurationError) as error:
             self.error = error
 
     def end(self) -> None:
@@ -218,6 +236,93 @@ def test_a_site_goes_on_without_an_instrument_that_never_comes(
     status_of(running, lambda s: sum(s["picks"].values()) > 8, "picks")
     running.end()
     assert running.around.latest["late_samples"] == 0
+
+
+@pytest.mark.parametrize("keyword", ["Archive", "LateArchive"])
+@pytest.mark.parametrize("fault", ["file", "rights"])
+def test_a_folder_that_cannot_be_written_to_is_named_with_its_keyword(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch, keyword: str, fault: str
+) -> None:
+    path = system.params / "there"
+    if fault == "file":
+        path.write_text("a file")
+    else:
+        monkeypatch.setattr(os, "access", lambda *a: False)  # tests may run as root
+    system.configure(f"{keyword} there")
+    running = Running(system)
+    wait_for(lambda: running.over, "end")
+    assert isinstance(running.error, ConfigurationError)
+    assert f"{keyword} {path} can't be used" in str(running.error)
+    (told,) = [decode_error(m.payload) for m in system.messages() if m.logo.type == ERROR]
+    assert told.number == Alarm.STATE
+
+
+def errors_of(system: LiveSystem) -> list[StatusError]:
+    return [decode_error(m.payload) for m in system.messages() if m.logo.type == ERROR]
+
+
+def test_a_list_of_other_stations_is_told(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_prediction.drivers.live.selection_watch.PATIENCE", 0.5)
+    (system.params / "stations").write_text("GNW EHZ UW --\n")
+    running = Running(system)
+    feed(system, 10)
+    status = status_of(running, lambda s: s["errors"]["8"], "error")
+    running.end()
+    assert status["dropped"]["packets: not selected"] == 3
+    (error,) = errors_of(system)
+    assert error.number == Alarm.STATE
+    assert (
+        f"as GNW HHE UW --, is selected by StationFile {system.params / 'stations'}" in error.text
+    )
+
+
+def test_another_process_with_our_logo_is_told(
+    system: LiveSystem, engine: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_prediction.drivers.live.twins.ENDING_SECONDS", 0.0)
+    beat = encode_heartbeat(Heartbeat(int(time.time()), os.getppid()))
+    system.pick.put(Logo(HEARTBEAT, MODULE, 255), beat)
+    running = Running(system)
+    status_of(running, lambda s: s["errors"]["9"], "error")
+    running.end()
+    (error,) = errors_of(system)
+    assert error.number == Alarm.TWIN
+    assert f"process {os.getppid()} sends as MOD_MLPICK in ring PICK_RING, too" in error.text
+
+
+def test_probabilities_that_come_back_are_not_picked(system: LiveSystem, engine: Moody) -> None:
+    system.configure("ProbabilityRing WAVE_RING")
+    ours = Logo(TRACEBUF2.type, MODULE, 255)
+    for sequence in (5, 0):  # numbers begin anew when we do, which is no gap
+        system.wave._sequences[ours] = sequence
+        system.wave.put(ours, short("OLD", 1.6e9)[0])
+    running = Running(system)
+    feed(system, 120)
+    status_of(running, lambda s: s["dropped"].get("packets: our own", 0) > 2, "traces")
+    running.end()
+    status = running.around.latest
+    assert (status["packets"], status["stations"], status["errors"]["1"]) == (36, 1, 0)
+
+
+def test_one_ring_may_be_for_what_comes_and_what_goes(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "load_models", lambda *a, **k: [fake_model()])
+    path = system.configure("AllowedLateness 0")
+    path.write_text(path.read_text().replace("PICK_RING", "WAVE_RING"))
+    running = Running(system)
+    for packet in three_components(np.random.default_rng(1), 30.0):
+        samples = packet.samples.astype(np.int32)
+        system.put(p for _, p in packetise(packet.nslc, 1.6e9, 100.0, samples, 10.0))
+    status = status_of(running, lambda s: sum(s["picks"].values()) > 4, "picks")
+    running.end()
+    assert not any(status["errors"].values())
+    sent = Counter(message.logo.type for message in messages_now(system.wave))
+    assert sent[PICK_SCNL] == sum(running.around.latest["picks"].values())
+    assert sent[HEARTBEAT]
+    assert sent[TRACEBUF2.type] == status["packets"]
 
 
 def test_a_log_that_cannot_be_written_is_told(system: LiveSystem, engine: Moody) -> None:

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_prediction.core.results import Pick
-from ml_prediction.drivers.live import postman as module
 from ml_prediction.drivers.live.alarms import Alarm, Alarms
 from ml_prediction.drivers.live.journal import LARGEST_NUMBER, Journal
 from ml_prediction.drivers.live.postman import Postman
+from ml_prediction.earthworm import reader
 from ml_prediction.earthworm.config import PickFormat
 from ml_prediction.earthworm.logo import EVERYTHING, Logo
 from ml_prediction.earthworm.messages import decode_pick2k, decode_pick_scnl
@@ -456,7 +456,7 @@ def test_picks_behind_much_of_other_modules_are_found(
         def read(self, most: int = 4096) -> Any:
             return super().read(min(most, 4096))
 
-    monkeypatch.setattr(module, "RingReader", ShortReader)
+    monkeypatch.setattr(reader, "RingReader", ShortReader)
     for _ in range(100):
         ring.put(Logo(19, 5, 141), bytes(400))
     killed_after(desk, ring, 1, 1)

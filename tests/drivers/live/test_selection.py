@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,38 @@ def test_a_line_that_is_too_short_is_named(tmp_path: Path, text: str, line: int)
     with pytest.raises(ConfigurationError) as caught:
         select((), path)
     assert f"{path}, line {line}:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1 0 GNW BHZ UW", "PICK_FLAG PIN STA CHAN NET LOC"),
+        ("1 0 GNW BHZ", "'nothing' is no location"),
+        ("1 0 GNW BHZ UW 3 40 3 60 500", "'3' is no location"),
+        ("0 0 GNW BHZ UW 3 40 3 60 500", "'3' is no location"),
+        ("UW GNW -- BHZ", "wrong place"),
+        ("GNW BHZ -- UW", "wrong place"),
+        ("GNW UW 00 BHZ", "'BHZ' is none"),
+        ("UW GNW BHZ --", "'GNW' is no channel of network 'BHZ'"),
+        ("UW GNW HH? 00", "'GNW' is no channel of network 'HH?'"),
+    ],
+)
+def test_a_line_of_another_order_is_refused_with_the_right_one(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    path = write(tmp_path, f"RER BHZ UW --\n{line}\n")
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        select((), path)
+    assert f"{path}, line 2: " in str(caught.value)
+    assert "STA CHAN NET LOC (-- for no location)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["* * * *", "0123 HHZ XX --", "GNW * UW ??", "GNW LOG UW --", "ABE BHZ XX 9", "GNW HHZ ABC --"],
+)
+def test_unusual_lines_in_the_right_order_are_taken(tmp_path: Path, line: str) -> None:
+    assert select((), write(tmp_path, line)).listed == (ChannelPattern(*line.split()),)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "0 0 GNW HHZ UW -- 3 40\n"])

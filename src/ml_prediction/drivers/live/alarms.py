@@ -30,6 +30,7 @@ class Alarm(IntEnum):
     CLOCK = 6
     ENGINE = 7
     STATE = 8
+    TWIN = 9
 
 
 class Alarms:

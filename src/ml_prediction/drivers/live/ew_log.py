@@ -6,10 +6,14 @@ import logging
 import sys
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
+
+from ml_prediction.earthworm.config import LiveConfig
+from ml_prediction.errors import ConfigurationError
 
 RETRY_SECONDS: Final = 10.0
 """After a failure, e.g. a full disk, nothing is tried for so long."""
@@ -101,3 +105,64 @@ class EarthwormLog(logging.Handler):
 def standard_error() -> TextIO | None:
     """Where the console's lines go; None if it is closed."""
     return sys.stderr
+
+
+@contextmanager
+def logging_to_earthworm(
+    config: LiveConfig, environment: Mapping[str, str]
+) -> Iterator[EarthwormLog]:
+    """Let the package's log go where Earthworm's modules log.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is to be a file, but EW_LOG is no folder.
+    """
+    folder = _log_folder(environment) if config.log_file else None
+    if config.log_file and folder is None:
+        raise ConfigurationError(
+            f"EW_LOG = {environment.get('EW_LOG', '')!r} is no folder: source Earthworm's "
+            "environment, or set LogFile 0."
+        )
+    console = None if config.log_file == 2 else standard_error()
+    handler = EarthwormLog(folder, config.name, console)
+    logger = logging.getLogger("ml_prediction")
+    before, propagated = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG if config.debug else logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        logger.propagate = propagated
+        handler.close()
+
+
+@contextmanager
+def errors_logged(name: str, environment: Mapping[str, str]) -> Iterator[None]:
+    """Write a wrong configuration to the day's log, too: startstop shows nobody our stderr.
+
+    Parameters
+    ----------
+    name
+        Base name of the configuration file: LogFile is not known yet.
+    environment
+        With EW_LOG; where it is no folder, nothing is written.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        folder = _log_folder(environment)
+        if folder is not None and name:
+            handler = EarthwormLog(folder, name)
+            text, level = f"ends: {type(error).__name__}: {error}", logging.CRITICAL
+            handler.emit(logging.LogRecord(__name__, level, __file__, 0, text, None, None))
+            handler.close()
+        raise
+
+
+def _log_folder(environment: Mapping[str, str]) -> Path | None:
+    name = environment.get("EW_LOG", "")
+    return Path(name) if name and Path(name).is_dir() else None

@@ -21,8 +21,10 @@ from ml_prediction.drivers.live.inlet import Delivery, Inlet, Place
 from ml_prediction.drivers.live.late_archive import LateArchive
 from ml_prediction.drivers.live.postman import Postman
 from ml_prediction.drivers.live.probabilities import ProbabilityPoster
+from ml_prediction.drivers.live.selection_watch import SelectionWatch
 from ml_prediction.drivers.live.silence import Silence
 from ml_prediction.drivers.live.snapshots import SnapshotFile
+from ml_prediction.drivers.live.twins import Twins
 from ml_prediction.earthworm.ring import Incarnation, RingError
 from ml_prediction.errors import InternalError
 from ml_prediction.sources.earthworm import WaveformDecoder
@@ -84,6 +86,8 @@ class Parts:
     hurry: Callable[[], None]
     publish: Callable[[dict[str, Any]], None]
     more_status: Callable[[], dict[str, Any]]
+    selection_watch: SelectionWatch
+    twins: Twins
     probabilities: ProbabilityPoster | None = None
     archive: Archive | None = None
     late_archive: LateArchive | None = None
@@ -165,7 +169,10 @@ class LiveRun:
         parts, account = self._parts, self.account
         self._tell_losses(delivery)
         arrivals = parts.decoder.decode(delivery.messages)
+        parts.selection_watch.note(arrivals)
         account.dropped["packets: not selected"] += arrivals.unwanted
+        if arrivals.ours:
+            account.dropped["packets: our own"] += arrivals.ours
         if arrivals.malformed:
             account.dropped["packets: malformed"] += len(arrivals.malformed)
             parts.alarms.tell(Alarm.MALFORMED, arrivals.malformed[-1], len(arrivals.malformed))
@@ -203,6 +210,8 @@ class LiveRun:
         if delivery.broken:
             alarms.tell(Alarm.RING, f"ring {name} is broken: what was in it is left out")
         for loss in delivery.losses:
+            if self._parts.decoder.is_ours(loss.logo):
+                continue  # our numbers begin anew when we do
             dropped[f"messages: {loss.reason}"] += loss.missing
             if loss.reason == "gap":
                 kind, module, installation = loss.logo
@@ -315,6 +324,8 @@ class LiveRun:
             parts.postman.retry()
         if now >= self._status_due:
             self._status_due = now + STATUS_SECONDS
+            parts.selection_watch.check()
+            parts.twins.check()
             parts.alarms.repeat()
             parts.postman.flush()
             self._forget()

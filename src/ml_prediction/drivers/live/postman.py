@@ -14,7 +14,7 @@ from ml_prediction.earthworm.messages import (
     MessageError,
     decode_pick_scnl,
 )
-from ml_prediction.earthworm.reader import RingReader
+from ml_prediction.earthworm.reader import messages_now
 from ml_prediction.earthworm.ring import Ring, RingError
 from ml_prediction.sinks.earthworm import PickStyle, pick_messages
 from ml_prediction.util.codes import Instrument
@@ -195,9 +195,5 @@ class Postman:
 
 def _ours_in(ring: Ring, style: PickStyle) -> dict[tuple[Logo, bytes], None]:
     """Our own picks that are in a ring, in order."""
-    reader = RingReader(ring, list(style.logos.values()))
-    messages: dict[tuple[Logo, bytes], None] = {}
-    end = ring.keyin
-    while reader.position < end:
-        messages |= {(m.logo, m.payload): None for m in reader.read().messages}
-    return messages
+    found = messages_now(ring, list(style.logos.values()))
+    return dict.fromkeys((message.logo, message.payload) for message in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from ml_prediction.sources.foreign import READ_ERRORS
 from ml_prediction.util.codes import NSLC, Instrument
 
 _WILD: Final = frozenset("*?[")
+_LOCATION: Final = re.compile(r"--|[0-9A-Za-z]{2}")
+_CHANNEL: Final = re.compile(r"[A-Z?][A-Z?][ZNE123?*]")  # as most are
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +108,13 @@ def _of_list(patterns: tuple[ChannelPattern, ...], path: Path, text: str) -> Sel
         words = line.split("#")[0].split()
         if not words or words[0].startswith("//"):
             continue
-        if len(words) >= 6 and words[0].isdigit() and words[1].isdigit():  # pick_ew's own
-            if words[0] != "0":
-                instruments.add(_channel(words[2:6]).instrument)
-        elif len(words) >= 4:
+        wrong = _fault(words)
+        if wrong is not None:
+            raise ConfigurationError(f"StationFile {path}, line {number}: {wrong}")
+        if not _of_pick_ew(words):
             listed.append(ChannelPattern(*words[:4]))
-        else:
-            raise ConfigurationError(
-                f"StationFile {path}, line {number}: write STA CHAN NET LOC (-- for no location)."
-            )
+        elif words[0] != "0":
+            instruments.add(_channel(words[2:6]).instrument)
     if not listed and not instruments:
         raise ConfigurationError(f"StationFile {path} names no channel.")
     bare = Selection(patterns)
@@ -122,14 +123,43 @@ def _of_list(patterns: tuple[ChannelPattern, ...], path: Path, text: str) -> Sel
     return Selection(patterns, tuple(listed), frozenset(instruments), declared)
 
 
+def _of_pick_ew(words: Sequence[str]) -> bool:
+    """Whether a line is one of pick_ew's list, which begins with a flag and a pin number."""
+    return words[0].isdigit() and len(words) > 1 and words[1].isdigit()
+
+
+def _fault(words: Sequence[str]) -> str | None:
+    """What is wrong with a line, and what to write; None if it can be what it should be."""
+    if _of_pick_ew(words):
+        if len(words) >= 6 and _LOCATION.fullmatch(words[5]):
+            return None
+        *_, location = (*words[2:6], "nothing")[:4]
+        return (
+            f"this looks like a line of pick_ew's list, but {location!r} is no location: write "
+            "PICK_FLAG PIN STA CHAN NET LOC (-- for no location), or STA CHAN NET LOC."
+        )
+    form = "write STA CHAN NET LOC (-- for no location)."
+    if len(words) < 4:
+        return form
+    station, channel, network, location = words[:4]
+    if "--" in (station, channel, network) or (_plain_word(location) and len(location) > 2):
+        return f"a location stands in the wrong place, or {location!r} is none: {form}"
+    if channel.isdigit() or (_CHANNEL.fullmatch(network) and not _CHANNEL.fullmatch(channel)):
+        return f"{channel!r} is no channel of network {network!r}: {form}"
+    return None
+
+
+def _plain_word(word: str) -> bool:
+    return not _WILD & set(word)
+
+
 def _channel(words: Sequence[str]) -> NSLC:
     station, channel, network, location = words
     return NSLC.clean(network, station, location, channel)
 
 
 def _plain(pattern: ChannelPattern) -> bool:
-    whole = pattern.station + pattern.channel + pattern.network + pattern.location
-    return not _WILD & set(whole)
+    return _plain_word(pattern.station + pattern.channel + pattern.network + pattern.location)
 
 
 def _exactly(nslc: NSLC) -> ChannelPattern:

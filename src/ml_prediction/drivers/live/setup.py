@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ml_prediction.config import PipelineConfig
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.drivers.live.alarms import Alarm, Alarms
 from ml_prediction.drivers.live.archive import Archive
-from ml_prediction.drivers.live.ew_log import EarthwormLog, standard_error
+from ml_prediction.drivers.live.ew_log import EarthwormLog
 from ml_prediction.drivers.live.heart import Heart, Pulse
 from ml_prediction.drivers.live.inlet import Inlet
 from ml_prediction.drivers.live.journal import Journal
@@ -34,8 +35,10 @@ from ml_prediction.drivers.live.outlet import Outlet
 from ml_prediction.drivers.live.postman import Postman
 from ml_prediction.drivers.live.probabilities import ProbabilityPoster
 from ml_prediction.drivers.live.selection import Selection, select
+from ml_prediction.drivers.live.selection_watch import SelectionWatch
 from ml_prediction.drivers.live.silence import Silence
 from ml_prediction.drivers.live.snapshots import SnapshotFile
+from ml_prediction.drivers.live.twins import Twins, other_hearts
 from ml_prediction.earthworm.config import LiveConfig
 from ml_prediction.earthworm.flags import told_to_end
 from ml_prediction.earthworm.logo import Logo
@@ -46,7 +49,6 @@ from ml_prediction.models import Ensemble, Model, load_models
 from ml_prediction.models.engine import ConcurrentEngine
 from ml_prediction.sinks.earthworm import PickStyle
 from ml_prediction.sources.earthworm import WaveformDecoder, decoders
-from ml_prediction.util import locks
 from ml_prediction.util.machine import collections_spared
 
 LOADING_SECONDS: Final = 600.0
@@ -58,9 +60,6 @@ SMALL_BATCH: Final = 4
 LONGEST_PASS: Final = 0.5
 """Seconds."""
 
-LOCK_PATIENCE: Final = 5.0
-"""Seconds for an earlier process to end that still has the state folder."""
-
 PROBABILITY_PATIENCE: Final = 0.05
 ENDING_PATIENCE: Final = 0.3
 """Seconds to wait for a ring's lock: of the probabilities' ring, and when we are to end."""
@@ -69,6 +68,7 @@ WAIT_SECONDS: Final = 1.0
 """From one look for a ring that is not there to the next."""
 
 _log = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 
 @dataclass(slots=True)
@@ -100,84 +100,6 @@ class Surroundings:
     def logo(self, message: str) -> Logo:
         """Logo of our messages of a type."""
         return Logo(self.tables.message(message), self.config.my_module_id, self.installation)
-
-
-@contextmanager
-def logging_to_earthworm(
-    config: LiveConfig, environment: Mapping[str, str]
-) -> Iterator[EarthwormLog]:
-    """Let the package's log go where Earthworm's modules log.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is to be a file, but EW_LOG is no folder.
-    """
-    folder = None
-    if config.log_file:
-        folder = Path(environment.get("EW_LOG", ""))
-        if not environment.get("EW_LOG") or not folder.is_dir():
-            raise ConfigurationError(
-                f"EW_LOG = {environment.get('EW_LOG', '')!r} is no folder: source Earthworm's "
-                "environment, or set LogFile 0."
-            )
-    console = None if config.log_file == 2 else standard_error()
-    handler = EarthwormLog(folder, config.name, console)
-    logger = logging.getLogger("ml_prediction")
-    before, propagated = logger.level, logger.propagate
-    logger.setLevel(logging.DEBUG if config.debug else logging.INFO)
-    logger.propagate = False
-    logger.addHandler(handler)
-    try:
-        yield handler
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-        logger.propagate = propagated
-        handler.close()
-
-
-def state_folder(config: LiveConfig, environment: Mapping[str, str], params: Path) -> Path:
-    """Folder for what outlives the process: StateDir, or one below EW_DATA_DIR or EW_LOG."""
-    if config.state_dir is not None:
-        return config.state_dir
-    above = environment.get("EW_DATA_DIR") or environment.get("EW_LOG") or str(params)
-    return Path(above) / f"{config.name}.state"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a folder for this process alone.
-
-    Raises
-    ------
-    ConfigurationError
-        If it can't be made, or another process has it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ConfigurationError(
-            f"StateDir {folder} can't be used ({error.strerror}): name another."
-        ) from error
-    try:
-        until = time.monotonic() + LOCK_PATIENCE
-        while (outcome := locks.take(descriptor)) == "another's":
-            if time.monotonic() > until:
-                raise ConfigurationError(
-                    f"Another ml-prediction uses the folder {folder}: stop it, or give this one a "
-                    "configuration file of another name, or another StateDir."
-                )
-            time.sleep(0.1)
-        if outcome == "impossible":
-            raise ConfigurationError(
-                f"StateDir {folder} is on a file system without locks, where two of us could send "
-                "picks of one number: name another."
-            )
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def run_live(around: Surroundings) -> None:
@@ -252,10 +174,13 @@ def _assemble(
         config.phase_token,
     )
     postman = Postman(_journal(folder), outlet.put, style, config.pick_phases, alarms)
-    _look_back(postman, config.out_ring)
     parts = Parts(
         inlet=inlet,
-        decoder=WaveformDecoder(decoders(around.tables), selection.wants),
+        decoder=WaveformDecoder(
+            decoders(around.tables),
+            selection.wants,
+            None if config.probability_ring is None else around.logo("TYPE_TRACEBUF2")[1:],
+        ),
         pipeline=pipeline,
         most_waiting=config.queue_windows,
         postman=postman,
@@ -273,9 +198,11 @@ def _assemble(
             "model": model.spec.id,
             "pid": os.getpid(),
         },
+        selection_watch=SelectionWatch(config, alarms),
+        twins=_look_back(around, postman, alarms),
         probabilities=_probabilities(around, stack, model, selection, alarms, pulse),
-        archive=None if config.archive is None else Archive(config.archive),
-        late_archive=None if config.late_archive is None else LateArchive(config.late_archive),
+        archive=_in_folder("Archive", config.archive, Archive),
+        late_archive=_in_folder("LateArchive", config.late_archive, LateArchive),
     )
     run = LiveRun(parts)
     if state is not None:
@@ -339,16 +266,20 @@ def _restored(
         return make(), None
 
 
-def _look_back(postman: Postman, name: RingName) -> None:
+def _look_back(around: Surroundings, postman: Postman, alarms: Alarms) -> Twins:
     """See what an earlier run has sent, in a ring of our own: others may lose the outlet's."""
+    config, beats = around.config, around.logo("TYPE_HEARTBEAT")
+    hearts: list[int] = []
     try:
-        with closing(Ring(name)) as ring:
+        with closing(Ring(config.out_ring)) as ring:
             waiting = postman.look_back(ring)
+            hearts = other_hearts(ring, beats, config.heart_beat_int, time.time())
     except RingError as error:
         _log.warning("%s What it has of ours can't be seen.", error)
-        return
-    if waiting:
-        _log.info("%d picks of an earlier run are still to be sent", waiting)
+    else:
+        if waiting:
+            _log.info("%d picks of an earlier run are still to be sent", waiting)
+    return Twins(hearts, f"{config.my_module_name} in ring {config.out_ring.name}", alarms)
 
 
 def _tail_seconds(config: LiveConfig, model: Model | Ensemble) -> float:
@@ -415,6 +346,27 @@ def _journal(folder: Path) -> Journal:
             f"{folder / 'picks.journal'} can't be used ({error.strerror}): make room, or name "
             "another StateDir."
         ) from error
+
+
+def _in_folder(keyword: str, folder: Path | None, make: Callable[[Path], Made]) -> Made | None:
+    """What writes into a folder that the configuration names, if it does.
+
+    Raises
+    ------
+    ConfigurationError
+        If it can't be made, or not be written to.
+    """
+    if folder is None:
+        return None
+    try:
+        made = make(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{keyword} {folder} can't be used ({error.strerror}): name another folder."
+        ) from error
+    return made
 
 
 def _probabilities(

@@ -5,7 +5,7 @@
 # Needed besides: a line  Module MOD_MLPICK <number>  in earthworm.d, and ml_prediction.desc in the
 # list of statmgr.d. Lines that are commented out show the default, or an example.
 
-MyModuleId      MOD_MLPICK      # name of this module in earthworm.d
+MyModuleId      MOD_MLPICK      # name of this module in earthworm.d; nobody else may use it
 InRing          WAVE_RING       # where the waveforms are
 OutRing         PICK_RING       # where picks, heartbeats and errors go
 HeartBeatInt    30              # seconds from one heartbeat to the next
@@ -21,10 +21,10 @@ GetLogo         INST_WILDCARD MOD_WILDCARD TYPE_TRACEBUF2
 # Channels      HH?,BH?,EN?
 # Channels      * HH? UW --
 
-# The stations: StationXML, or lines STA CHAN NET LOC, or the station list of pick_ew (then all
-# channels of each instrument in it are used). Channels that are named exactly are expected, so
-# that nobody waits for others: name them, or instruments without horizontals are picked only
-# AllowedLateness after their data.
+# The stations: StationXML, or lines STA CHAN NET LOC (-- for no location), or the station list of
+# pick_ew with locations (then all channels of each instrument in it are used). Channels that are
+# named exactly are expected, so that nobody waits for others: name them, or instruments without
+# horizontals are picked only AllowedLateness after their data.
 # StationFile   stations.xml
 
 # -- Model ----------------------------------------------------------------------------------------
