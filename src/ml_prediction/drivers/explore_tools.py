@@ -24,6 +24,7 @@ from ml_prediction.explore.calibration import calibrate, quality_table
 from ml_prediction.explore.evaluation import Evaluation, Scope, evaluate
 from ml_prediction.explore.judging import By
 from ml_prediction.explore.labelled import Crop, crops, labels_of, read_labelled
+from ml_prediction.explore.one_model import of_one_model
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.readers import read_arrivals, read_run
 from ml_prediction.explore.report import compact, write_report
@@ -65,6 +66,7 @@ class Comparison:
     inventory: str | None
     replicates: int
     seed: int
+    model: str | None = None
 
     def run(self) -> Evaluation:
         """Read both, and compare them."""
@@ -74,6 +76,7 @@ class Comparison:
             self.tolerance,
             scope=self.scope,
             by=self.by,
+            model=self.model,
             processed=read_run(self.picks),
             inventory=read_inventory(self.inventory),
             replicates=self.replicates,
@@ -99,7 +102,7 @@ def run_evaluate(
 
 def run_calibrate(comparison: Comparison, file: str, out: Console) -> int:
     """Fit sigma to real errors, print what is held out, and write the file."""
-    picks = read_arrivals(comparison.picks)
+    picks = of_one_model(read_arrivals(comparison.picks), comparison.model)
     weights = sorted(set(picks.table["weights_sha256"]) - {""})
     if len(weights) != 1:
         raise DataError(

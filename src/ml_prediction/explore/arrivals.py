@@ -11,7 +11,8 @@ channel``
 ``probability width_s quality`` of our picks; NaN elsewhere
 ``event``                       name of the earthquake, or of the labelled window
 ``distance_km magnitude``       epicentral distance, and of the event; NaN where unknown
-``model weights_sha256``        of our picks; empty elsewhere
+``model weights``               of our picks; empty elsewhere
+``weights_sha256``              the same
 ``source``                      who made it: a CSV's column, QuakeML's evaluation mode
 =============================== =====================================================
 """
@@ -34,6 +35,7 @@ TEXTS: Final = (
     "phase",
     "event",
     "model",
+    "weights",
     "weights_sha256",
     "source",
 )
@@ -111,7 +113,9 @@ def to_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in TEXTS:
         columns[name] = (
-            given[name].astype(object) if name in given else np.full(len(given), "", dtype=object)
+            given[name].astype(object).where(given[name].notna(), "")
+            if name in given
+            else np.full(len(given), "", dtype=object)
         )
     columns["time_ns"] = (
         given["time_ns"].astype(np.int64) if "time_ns" in given else np.zeros(0, dtype=np.int64)

@@ -17,6 +17,7 @@ from ml_prediction.explore.bootstrap import FEWEST_UNITS, Resampling
 from ml_prediction.explore.coverage import AROUND, around, whole
 from ml_prediction.explore.distances import with_distances
 from ml_prediction.explore.judging import By, drop_repeated, judge, name_events
+from ml_prediction.explore.one_model import of_one_model
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.reliability import probability_reliability, sigma_reliability
 from ml_prediction.explore.statistics import statistics, units_of
@@ -122,6 +123,7 @@ def evaluate(
     *,
     scope: Scope | None = None,
     by: By = "station",
+    model: str | None = None,
     processed: Processed | None = None,
     inventory: Inventory | None = None,
     replicates: int = 1000,
@@ -140,6 +142,9 @@ def evaluate(
     by
         ``station``: one pick for each arrival of a station; ``instrument``: each instrument that
         has picks is judged by its station's arrivals.
+    model
+        Whose picks are judged, where there are some of several models, as in
+        `ml_prediction.explore.one_model.of_one_model`.
     processed
         Stations and span that were picked; None: those of the picks.
     inventory
@@ -150,7 +155,7 @@ def evaluate(
     Raises
     ------
     ConfigurationError
-        If a setting is wrong.
+        If a setting is wrong, or it isn't clear which model is to be judged.
     DataError
         If nothing is left to compare.
     """
@@ -160,6 +165,7 @@ def evaluate(
         raise ConfigurationError(f"--by {by}: known are {', '.join(get_args(By))}.")
     if replicates < 1:
         raise ConfigurationError(f"--replicates {replicates}: give 1 or more.")
+    picks = of_one_model(picks, model)
     ready = prepare(picks, reference, tolerance, scope or Scope(), processed, inventory)
     judged = judge(ready.picks, ready.reference, ready.coverage, tolerance, by)
     kind, units, count = units_of(judged.outcomes)
@@ -177,7 +183,13 @@ def evaluate(
         sweep(ready.picks, ready.reference, ready.coverage, tolerance, by),
         {**ready.not_judged, **judged.not_judged},
         (*ready.statement, intervals),
-        {"tolerance_s": tolerance, "by": by, "replicates": replicates, "seed": seed},
+        {
+            "model": model,
+            "tolerance_s": tolerance,
+            "by": by,
+            "replicates": replicates,
+            "seed": seed,
+        },
     )
 
 

@@ -19,7 +19,7 @@ from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, to_table
 from ml_prediction.util.times import to_ns
 
 KM_PER_DEGREE: Final = 111.195  # of a sphere of 6371 km
-_OURS: Final = re.compile(r"\b(probability|quality|width|model|sha256)=(\S+)")
+_OURS: Final = re.compile(r"\b(probability|quality|width|model|weights|sha256)=(\S+)")
 
 
 def read_quakeml_arrivals(path: Path) -> Arrivals:
@@ -112,6 +112,7 @@ def _columns(pick: Pick) -> dict[str, Any]:
         "quality": float(said.get("quality", "nan")),
         "source": pick.evaluation_mode or "",
         "model": said.get("model", ""),
+        "weights": said.get("weights", ""),
         "weights_sha256": said.get("sha256", ""),
     }
 
