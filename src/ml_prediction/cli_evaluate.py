@@ -217,8 +217,10 @@ def tune(
     """Find the best thresholds, stride, blinding, stacking and 1-C policy on a labelled set."""
     from ml_prediction.drivers.explore_tools import run_tune
     from ml_prediction.drivers.share import load_one
+    from ml_prediction.explore.evaluation import check_tolerance
     from ml_prediction.explore.tuning import settings_around
 
+    check_tolerance(tolerance)
     top = {
         **chosen_models(model, weights, combine, shares),
         "out": out,

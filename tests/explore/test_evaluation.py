@@ -132,12 +132,25 @@ def test_sources_can_be_chosen() -> None:
     ("options", "words"),
     [
         ({"tolerance": 0}, "--tolerance 0"),
+        ({"tolerance": 1e300}, "at most 3600"),
+        ({"seed": -1}, "--seed -1"),
+        ({"replicates": 10**12}, "from 1 to 100000"),
         ({"by": "day"}, "--by day"),
         ({"replicates": 0}, "--replicates 0"),
         ({"scope": {"start": UTCDateTime(0)}}, "both --from and --to"),
         ({"scope": {"start": UTCDateTime(9), "end": UTCDateTime(8)}}, "later"),
         ({"scope": {"phases": ("P", "Lg")}}, "--phases P,Lg"),
         ({"scope": {"around_s": -1}}, "--around -1"),
+        ({"scope": {"around_s": 1e10}}, "--around 1e[+]10.*--from and --to"),
+        ({"scope": {"around_s": float("nan")}}, "--around nan"),
+        (
+            {"scope": {"start": UTCDateTime(1, 1, 1), "end": UTCDateTime(9999, 1, 1)}},
+            "--from 0*1-01-01.* between 1700 and 2200",
+        ),
+        (
+            {"scope": {"start": UTCDateTime(0), "end": UTCDateTime(9999, 1, 1)}},
+            "--to 9999-01-01.* between 1700 and 2200",
+        ),
         ({"scope": {"stations": ("UW.NONE",)}}, "UW.NONE"),
     ],
 )

@@ -14,7 +14,7 @@ from obspy import Inventory, UTCDateTime
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import PHASES, Arrivals
 from ml_prediction.explore.bootstrap import FEWEST_UNITS, Resampling
-from ml_prediction.explore.coverage import AROUND, around, whole
+from ml_prediction.explore.coverage import AROUND, LONGEST_AROUND, around, whole
 from ml_prediction.explore.distances import with_distances
 from ml_prediction.explore.judging import By, drop_repeated, judge, name_events
 from ml_prediction.explore.one_model import of_one_model
@@ -22,10 +22,12 @@ from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.reliability import probability_reliability, sigma_reliability
 from ml_prediction.explore.statistics import statistics, units_of
 from ml_prediction.explore.sweep import sweep
-from ml_prediction.util.times import NANOSECONDS, isoformat, to_ns, to_utc
+from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS, is_exact, isoformat, to_ns, to_utc
 
 TOLERANCE: Final = 0.5
 """Seconds."""
+LARGEST_TOLERANCE: Final = 3600.0
+MOST_REPLICATES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,16 @@ class Scope:
             )
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ConfigurationError(f"--to {self.end} must be later than --from {self.start}.")
-        if not 0 <= self.around_s < np.inf:
-            raise ConfigurationError(f"--around {self.around_s:g}: give seconds, 0 or more.")
+        for option, time in (("--from", self.start), ("--to", self.end)):
+            if time is not None and not is_exact(time):
+                raise ConfigurationError(
+                    f"{option} {time}: give a time between {EARLIEST.year} and {LATEST.year}."
+                )
+        if not 0 <= self.around_s <= LONGEST_AROUND:
+            raise ConfigurationError(
+                f"--around {self.around_s:g}: give seconds, from 0 to {LONGEST_AROUND:.0f} (a "
+                "year); what is complete for longer has --from and --to."
+            )
         if set(self.phases) - set(PHASES) or not self.phases:
             raise ConfigurationError(
                 f"--phases {','.join(self.phases)}: give P, S, or both, separated by a comma."
@@ -159,12 +169,15 @@ def evaluate(
     DataError
         If nothing is left to compare.
     """
-    if not 0 < tolerance < np.inf:
-        raise ConfigurationError(f"--tolerance {tolerance:g}: give seconds, more than 0.")
+    check_tolerance(tolerance)
     if by not in get_args(By):
         raise ConfigurationError(f"--by {by}: known are {', '.join(get_args(By))}.")
-    if replicates < 1:
-        raise ConfigurationError(f"--replicates {replicates}: give 1 or more.")
+    if not 1 <= replicates <= MOST_REPLICATES:
+        raise ConfigurationError(
+            f"--replicates {replicates}: give a number from 1 to {MOST_REPLICATES}."
+        )
+    if seed < 0:
+        raise ConfigurationError(f"--seed {seed}: give a whole number, 0 or more.")
     picks = of_one_model(picks, model)
     ready = prepare(picks, reference, tolerance, scope or Scope(), processed, inventory)
     judged = judge(ready.picks, ready.reference, ready.coverage, tolerance, by)
@@ -191,6 +204,21 @@ def evaluate(
             "seed": seed,
         },
     )
+
+
+def check_tolerance(seconds: float) -> None:
+    """Whether a tolerance can be one.
+
+    Raises
+    ------
+    ConfigurationError
+        If not.
+    """
+    if not 0 < seconds <= LARGEST_TOLERANCE:
+        raise ConfigurationError(
+            f"--tolerance {seconds:g}: give seconds, more than 0 and at most "
+            f"{LARGEST_TOLERANCE:g}."
+        )
 
 
 def prepare(
