@@ -122,6 +122,16 @@ def test_networks_count_only_where_both_sides_name_them() -> None:
         evaluate(arrivals(arrival(10)), arrivals(arrival(10, network="CN")))
 
 
+def test_picks_without_sigma_or_probability_are_counted_where_others_have_them() -> None:
+    full: dict[str, Any] = {"uncertainty_s": 0.1, "probability": 0.9}
+    picks = arrivals(arrival(10, **full), arrival(30, uncertainty_s=0.1), arrival(50))
+    reference = arrivals(arrival(10), arrival(30), arrival(50))
+    found = evaluate(picks, reference)
+    assert found.not_judged["sigma of picks that have none"] == 1
+    assert found.not_judged["probability of picks that have none"] == 2
+    assert evaluate(reference, picks).not_judged == {}
+
+
 def test_sources_can_be_chosen() -> None:
     reference = arrivals(arrival(10, source="analyst"), arrival(15, source="theoretical"))
     found = evaluate(arrivals(arrival(10)), reference, scope=Scope(source="Analyst"))

@@ -27,6 +27,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from ml_prediction.errors import DataError
+from ml_prediction.util.times import EARLIEST, LATEST, is_exact, to_utc
+
 TEXTS: Final = (
     "network",
     "station",
@@ -129,6 +132,29 @@ def to_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(
         ["time_ns", "network", "station", "channel"], kind="stable"
     ).reset_index(drop=True)
+
+
+def refuse_senseless(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Complain about a time that no arrival has, and an uncertainty below 0.
+
+    Raises
+    ------
+    DataError
+        Names the file and the station.
+    """
+    for row in rows:
+        time = to_utc(row["time_ns"])
+        where = f"{path}: {row['phase']} at {row['network']}.{row['station']}"
+        if not is_exact(time):
+            raise DataError(
+                f"{where} has the time {time}; it must be from the years {EARLIEST.year} to "
+                f"{LATEST.year - 1}."
+            )
+        if row["uncertainty_s"] < 0:
+            raise DataError(
+                f"{where}, {time}, has the uncertainty {row['uncertainty_s']:g} s; it must not be "
+                "below 0."
+            )
 
 
 def instruments(table: pd.DataFrame) -> pd.Series:

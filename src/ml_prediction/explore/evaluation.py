@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-import numpy as np
 import pandas as pd
 from obspy import Inventory, UTCDateTime
 
@@ -22,7 +21,15 @@ from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.reliability import probability_reliability, sigma_reliability
 from ml_prediction.explore.statistics import statistics, units_of
 from ml_prediction.explore.sweep import sweep
-from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS, is_exact, isoformat, to_ns, to_utc
+from ml_prediction.util.times import (
+    EARLIEST,
+    LATEST,
+    NANOSECONDS,
+    is_exact,
+    isoformat,
+    to_ns,
+    to_utc,
+)
 
 TOLERANCE: Final = 0.5
 """Seconds."""
@@ -194,7 +201,7 @@ def evaluate(
         sigma_reliability(judged.outcomes, resampling, units),
         probability_reliability(judged.outcomes),
         sweep(ready.picks, ready.reference, ready.coverage, tolerance, by),
-        {**ready.not_judged, **judged.not_judged},
+        {**ready.not_judged, **judged.not_judged, **_without(ready.picks)},
         (*ready.statement, intervals),
         {
             "model": model,
@@ -204,6 +211,16 @@ def evaluate(
             "seed": seed,
         },
     )
+
+
+def _without(picks: pd.DataFrame) -> dict[str, int]:
+    """How many picks lack what others of the same file have."""
+    notes = {}
+    for column, name in (("uncertainty_s", "sigma"), ("probability", "probability")):
+        lacking = int(picks[column].isna().sum())
+        if 0 < lacking < len(picks):
+            notes[f"{name} of picks that have none"] = lacking
+    return notes
 
 
 def check_tolerance(seconds: float) -> None:
@@ -216,8 +233,7 @@ def check_tolerance(seconds: float) -> None:
     """
     if not 0 < seconds <= LARGEST_TOLERANCE:
         raise ConfigurationError(
-            f"--tolerance {seconds:g}: give seconds, more than 0 and at most "
-            f"{LARGEST_TOLERANCE:g}."
+            f"--tolerance {seconds:g}: give seconds, more than 0 and at most {LARGEST_TOLERANCE:g}."
         )
 
 

@@ -15,7 +15,7 @@ from obspy.core.event import Event, Pick
 from obspy.core.event import Origin as ObspyOrigin
 
 from ml_prediction.errors import DataError
-from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, to_table
+from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, refuse_senseless, to_table
 from ml_prediction.util.times import to_ns
 
 KM_PER_DEGREE: Final = 111.195  # of a sphere of 6371 km
@@ -58,6 +58,7 @@ def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:
             rows.append(
                 {**row, "event": name if origin is not None else "", "magnitude": magnitude}
             )
+    refuse_senseless(path, rows)
     return Arrivals(path, "QuakeML", to_table(rows), skipped, origins)
 
 
