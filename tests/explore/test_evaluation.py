@@ -19,7 +19,7 @@ from obspy import UTCDateTime, read_inventory
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import Arrivals
-from ml_prediction.explore.bootstrap import Resampling
+from ml_prediction.explore.bootstrap import Floats, Resampling
 from ml_prediction.explore.coverage import owners
 from ml_prediction.explore.evaluation import Evaluation, Scope, evaluate
 from ml_prediction.explore.processed import Processed
@@ -224,6 +224,24 @@ def test_intervals_are_the_same_again_and_absent_where_there_is_too_little() -> 
     row = evaluate(arrivals(arrival(10)), arrivals(arrival(10))).overall("P")
     assert row["recall"] == 1
     assert np.isnan(row["recall_low"])
+
+
+def test_how_many_samples_the_intervals_are_from_is_said_truly() -> None:
+    def said(replicates: int) -> str:
+        reference = arrivals(*(arrival(200.0 * n, event=f"e{n}") for n in range(6)))
+        return evaluate(reference, reference, replicates=replicates).statement[-1]
+
+    assert "1000 bootstrap samples of 6 events (of median and spread from 200 of" in said(1000)
+    assert "from 150 bootstrap samples of 6 events." in said(150)
+    resampling, units = Resampling(6, 1000, 0), np.arange(6)
+    drawn: list[float] = []
+
+    def last(values: Floats) -> float:
+        drawn.append(float(values[-1]))
+        return drawn[-1]
+
+    resampling.of_samples(np.arange(6.0), units, last)
+    assert len(drawn) == 201  # and of what was found itself
 
 
 def test_a_share_that_all_events_agree_on_has_an_interval_all_the_same() -> None:

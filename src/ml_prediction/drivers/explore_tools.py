@@ -27,7 +27,7 @@ from ml_prediction.explore.labelled import Crop, crops, labels_of, read_labelled
 from ml_prediction.explore.one_model import of_one_model
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.readers import read_arrivals, read_run
-from ml_prediction.explore.report import compact, write_report
+from ml_prediction.explore.report import check_report, compact, write_report
 from ml_prediction.explore.tuning import (
     LOWEST,
     OWN,
@@ -92,6 +92,7 @@ def run_evaluate(
     out: Console,
 ) -> int:
     """Compare, print the table, and write the report; returns the exit status."""
+    check_report(None if folder is None else Path(folder), formats, overwrite=overwrite)
     evaluation = comparison.run()
     show_evaluation(evaluation, out)
     if folder is not None:

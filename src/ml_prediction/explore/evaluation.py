@@ -12,7 +12,7 @@ from obspy import Inventory, UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import PHASES, Arrivals
-from ml_prediction.explore.bootstrap import FEWEST_UNITS, Resampling
+from ml_prediction.explore.bootstrap import FEWEST_UNITS, ORDER_REPLICATES, Resampling
 from ml_prediction.explore.coverage import AROUND, LONGEST_AROUND, around, whole
 from ml_prediction.explore.distances import with_distances
 from ml_prediction.explore.judging import By, drop_repeated, judge, name_events
@@ -190,8 +190,13 @@ def evaluate(
     judged = judge(ready.picks, ready.reference, ready.coverage, tolerance, by)
     kind, units, count = units_of(judged.outcomes)
     resampling = Resampling(count, replicates, seed)
+    fewer = (
+        f" (of median and spread from {ORDER_REPLICATES} of these)"
+        if replicates > ORDER_REPLICATES
+        else ""
+    )
     intervals = (
-        f"Intervals: 95 %, from {replicates} bootstrap samples of {count} {kind}."
+        f"Intervals: 95 %, from {replicates} bootstrap samples of {count} {kind}{fewer}."
         if count >= FEWEST_UNITS
         else f"No intervals: there are only {count} {kind} to draw from."
     )
