@@ -146,6 +146,17 @@ def test_a_labelled_set_is_tuned_picked_and_evaluated(
     assert "8 stations" in said
 
 
+def test_tuning_needs_five_events(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled, out = small_set(shared, tmp_path / "set", 3), tmp_path / "tuned"
+    assert cli.run(["tune", str(labelled), "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "Too little to tune with: the cuts have P of 3 and S of 3 events; label 5" in said
+    assert len(said.splitlines()) == 1
+    assert not out.exists()
+
+
 def test_evaluation_needs_neither_torch_nor_seisbench(tmp_path: Path) -> None:
     code = (
         "import sys; from ml_prediction import cli; "

@@ -32,6 +32,7 @@ from ml_prediction.explore.tuning import (
     picks_as_arrivals,
     processed_of,
     settings_around,
+    tunable,
 )
 from ml_prediction.models import Model
 
@@ -162,6 +163,29 @@ def test_thresholds_are_judged_on_events_that_did_not_choose_them() -> None:
     assert base.gain is None
     assert best.gain is not None
     assert 0 < best.gain.low <= best.gain.value <= best.gain.high
+
+
+@pytest.mark.parametrize("events", [1, 3, 4])
+def test_too_few_events_to_hold_any_out_are_refused(events: int) -> None:
+    cut = list(crops([window(f"e{n}", 4000) for n in range(events)], 3))
+    with pytest.raises(DataError, match=rf"P of {events} and S of 0 events; label 5 or more"):
+        tunable(cut)
+
+
+def test_a_phase_that_few_events_have_keeps_the_models_threshold() -> None:
+    cut = list(crops([window(f"e{n}", 4000) for n in range(5)], 1))
+    assert tunable(cut) == ("P",)
+    counts = np.zeros((2, 5, 3), dtype=np.int64)
+    counts[:, :, 0] = 1
+    few = np.zeros_like(counts)
+    few[0, 0, 0] = few[1, 0, 1] = 1  # one event has S, found at the lowest threshold only
+    result = Score({"P": counts, "S": few}, (0.05, 0.3))
+    names, own = [f"e{n}" for n in range(5)], Setting(100, (0, 0), "mean")
+    (trial,) = compare({own: result}, {own: 1.0}, names, {"P": 0.3, "S": 0.3}, phases=("P",))
+    assert trial.thresholds == {"P": 0.05, "S": 0.3}
+    assert set(trial.f1) == {"P", "mean"}
+    assert trial.at_defaults == 1
+    assert not np.isnan(trial.f1["mean"]).any()
 
 
 def test_cuts_picked_together_have_the_picks_of_each_alone(eqt: Model, shared: Path) -> None:

@@ -20,7 +20,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_one
 from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore.calibration import calibrate, quality_table
+from ml_prediction.explore.calibration import FOLDS, calibrate, quality_table
 from ml_prediction.explore.evaluation import Evaluation, Scope, evaluate
 from ml_prediction.explore.judging import By
 from ml_prediction.explore.labelled import Crop, crops, labels_of, read_labelled
@@ -41,6 +41,7 @@ from ml_prediction.explore.tuning import (
     score,
     table_of,
     threshold_grid,
+    tunable,
 )
 from ml_prediction.models.calibration import write_calibration
 from ml_prediction.models.sigma import USUAL_WIDTH, SigmaMap
@@ -178,6 +179,7 @@ def run_tune(
 ) -> int:
     """Try settings on a labelled set; write a table of all, and the best as a configuration."""
     cut = _cut(labelled, count)
+    phases = tunable(cut)
     events = sorted({crop.event for crop in cut})
     with OutputFolder(config.out, overwrite=config.overwrite) as folder:
         log = WarningLog()
@@ -195,12 +197,17 @@ def run_tune(
                 found = picks_as_arrivals(picks, Path("picks"))
                 scores[setting] = score(found, processed, cut, events, tolerance, grid)
         _tell(log, err)
-        trials = compare(scores, seconds, events, defaults)
+        trials = compare(scores, seconds, events, defaults, phases=phases)
         table = table_of(trials)
         folder.part(TRIALS).write_text(
             table.to_csv(index=False, float_format="%.4f"), encoding="utf-8"
         )
-        lines, text = tuned(config, trials, len(events))
+        kept = [
+            f"{phase}: labelled in fewer than {FOLDS} events; it keeps the model's own threshold."
+            for phase in defaults
+            if phase not in phases
+        ]
+        lines, text = tuned(config, trials, len(events), kept)
         folder.part(TUNED).write_text(text, encoding="utf-8")
     _print(_for_people(table), out)
     for line in lines:
@@ -236,9 +243,11 @@ def verdict(trials: Sequence[Trial]) -> list[str]:
     """What was found, one sentence each."""
     best, first, highest = choose(trials), _first(trials), trials[0]
     f1 = best.f1["mean"]
+    tuned_phases = " and ".join(name for name in best.f1 if name != "mean")
+    what = f"{'mean ' if ' ' in tuned_phases else ''}F1 of {tuned_phases}"
     words = ", ".join(f"{phase} {value:g}" for phase, value in best.thresholds.items())
     lines = [
-        f"Best: {describe(best.setting)}, thresholds {words}: mean F1 of P and S {f1.value:.3f} "
+        f"Best: {describe(best.setting)}, thresholds {words}: {what} {f1.value:.3f} "
         f"({f1.low:.3f} to {f1.high:.3f}), held out.",
         f"With {describe(first.setting)} and the model's own thresholds it is "
         f"{first.at_defaults:.3f}.",
@@ -253,11 +262,13 @@ def verdict(trials: Sequence[Trial]) -> list[str]:
     return lines
 
 
-def tuned(config: RunConfig, trials: Sequence[Trial], events: int) -> tuple[list[str], str]:
-    """What was found, in sentences, and the configuration file that says so."""
+def tuned(
+    config: RunConfig, trials: Sequence[Trial], events: int, kept: Sequence[str] = ()
+) -> tuple[list[str], str]:
+    """What was found, in sentences (also those of what was kept), and the file that says so."""
     three = [trial for trial in trials if not trial.setting.vertical_only]
     vertical = [trial for trial in trials if trial.setting.vertical_only]
-    best, lines = choose(three), verdict(three)
+    best, lines = choose(three), [*verdict(three), *kept]
     options = {**best.setting.options, "thresholds": best.thresholds}
     models = ("model", "weights", "combine", "shares", "engine", "calibration")
     if vertical:
