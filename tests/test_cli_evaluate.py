@@ -157,6 +157,15 @@ def test_tuning_needs_five_events(
     assert not out.exists()
 
 
+def test_an_empty_file_of_a_labelled_set_is_no_interrupt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.npz").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("file,p_sample,s_sample,event_group\na.npz,1,,7\n")
+    assert cli.run(["pick-labelled", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "line 2: " in capsys.readouterr().err
+
+
 def test_evaluation_needs_neither_torch_nor_seisbench(tmp_path: Path) -> None:
     code = (
         "import sys; from ml_prediction import cli; "

@@ -140,7 +140,7 @@ def run_pick_labelled(
     labelled: str, config: RunConfig, count: int, out: Console, err: Console
 ) -> int:
     """Pick random cuts of a labelled set as they are, and write picks and labels."""
-    cut = _cut(labelled, count)
+    cut = _cut(labelled, count, err)
     with OutputFolder(config.out, overwrite=config.overwrite) as folder:
         log = WarningLog()
         with listening(log):
@@ -178,7 +178,7 @@ def run_tune(
     err: Console,
 ) -> int:
     """Try settings on a labelled set; write a table of all, and the best as a configuration."""
-    cut = _cut(labelled, count)
+    cut = _cut(labelled, count, err)
     phases = tunable(cut)
     events = sorted({crop.event for crop in cut})
     with OutputFolder(config.out, overwrite=config.overwrite) as folder:
@@ -316,10 +316,13 @@ def _first(trials: Sequence[Trial]) -> Trial:
     return next(trial for trial in trials if trial.gain is None)
 
 
-def _cut(labelled: str, count: int) -> list[Crop]:
+def _cut(labelled: str, count: int, err: Console) -> list[Crop]:
     if count < 1:
         raise ConfigurationError(f"--crops {count}: give 1 or more.")
-    return list(crops(read_labelled(Path(labelled)), count))
+    with listening(WarningLog()) as log:
+        windows = read_labelled(Path(labelled))
+    _tell(log, err)
+    return list(crops(windows, count))
 
 
 def _summary(cut: Sequence[Crop], processed: Processed) -> str:
