@@ -50,6 +50,29 @@ def test_evaluate_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_one_of_several_models_is_evaluated_and_calibrated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picks, reference = write_pair(tmp_path)
+    header, *rows = Path(picks).read_text().splitlines()
+    lines = [f"{header},model,weights", *(f"{row},EQTransformer,original" for row in rows)]
+    lines += [f"{row.replace('ab' * 32, 'cd' * 32)},PhaseNet,original" for row in rows]
+    Path(picks).write_text("\n".join(lines) + "\n")
+    file, report = tmp_path / "calibration.json", tmp_path / "report"
+    for command in (["evaluate"], ["calibrate", "--out", str(file)]):
+        assert cli.run([*command, picks, reference]) == 2
+        said = capsys.readouterr().err
+        assert "2 models (EQTransformer:original, PhaseNet:original)" in said
+        assert "--model" in said
+    line = ["evaluate", picks, reference, "--model", "PhaseNet", "--out", str(report)]
+    assert cli.run(line) == 0
+    assert "They are picks of PhaseNet:original." in capsys.readouterr().out
+    row = json.loads((report / "evaluation.json").read_text())["statistics"][0]
+    assert (row["found"], row["false"], row["precision"]) == (48, 0, 1)
+    assert cli.run(["calibrate", picks, reference, "--model", "PhaseNet", "--out", str(file)]) == 0
+    assert set(json.loads(file.read_text())) == {"cd" * 32}
+
+
 def test_calibrate_writes_what_pick_applies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from explore.tables import arrival, arrivals
 from factories import TIME, make_pick
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.explore.arrivals import MARKERS
 from ml_prediction.explore.evaluation import evaluate
 from ml_prediction.explore.one_model import makers, of_one_model
+from ml_prediction.explore.processed import read_processed
 from ml_prediction.explore.readers import read_arrivals
 from ml_prediction.sinks.folder import OutputFolder
 from ml_prediction.sinks.parquet import ParquetSink
@@ -46,6 +50,21 @@ def test_one_of_several_models_is_judged(name: str, counts: tuple[int, int]) -> 
     assert (row["found"], row["false"]) == counts
     assert found.not_judged["picks: of another model"] == 4 - sum(counts)
     assert found.settings["model"] == name
+    assert found.statement[1].startswith("They are picks of ")
+
+
+def test_markers_of_a_run_of_several_models_are_refused() -> None:
+    nobodys = replace(arrivals(arrival(10), arrival(10.1)), kind=MARKERS)
+    summary: dict[str, Any] = {
+        "channels": ["UW.HANS..HHZ"],
+        "span": {"start": "2023-10-09T02:21:00Z", "end": "2023-10-09T02:22:00Z"},
+        "models": [{"name": name, "weights": "original"} for name in ("EQTransformer", "PhaseNet")],
+    }
+    with pytest.raises(ConfigurationError, match=r"EQTransformer:original, .*picks.csv and --mod"):
+        evaluate(nobodys, arrivals(arrival(10)), processed=read_processed(summary))
+    summary["models"] = summary["models"][:1]
+    one = evaluate(nobodys, arrivals(arrival(10)), processed=read_processed(summary))
+    assert one.overall("P")["found"] == 1
 
 
 def test_several_models_without_a_choice_are_refused_and_listed() -> None:

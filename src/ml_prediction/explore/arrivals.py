@@ -52,6 +52,9 @@ NUMBERS: Final = (
 )
 COLUMNS: Final = (*TEXTS, "time_ns", *NUMBERS)
 
+MARKERS: Final = "snuffler markers"
+"""The kind that has no room for a model's name."""
+
 PHASES: Final = ("P", "S")
 _BRANCHES: Final = ("", "n", "g", "b", "*", "1")
 _NAMES: Final = {

@@ -11,12 +11,12 @@ import pandas as pd
 from obspy import Inventory, UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore.arrivals import PHASES, Arrivals
+from ml_prediction.explore.arrivals import MARKERS, PHASES, Arrivals
 from ml_prediction.explore.bootstrap import FEWEST_UNITS, ORDER_REPLICATES, Resampling
 from ml_prediction.explore.coverage import AROUND, LONGEST_AROUND, around, whole
 from ml_prediction.explore.distances import with_distances
 from ml_prediction.explore.judging import By, drop_repeated, judge, name_events
-from ml_prediction.explore.one_model import of_one_model
+from ml_prediction.explore.one_model import makers, of_one_model
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.reliability import probability_reliability, sigma_reliability
 from ml_prediction.explore.statistics import statistics, units_of
@@ -185,7 +185,14 @@ def evaluate(
         )
     if seed < 0:
         raise ConfigurationError(f"--seed {seed}: give a whole number, 0 or more.")
+    if processed is not None and len(processed.models) > 1 and picks.kind == MARKERS:
+        raise ConfigurationError(
+            f"{picks.path}: markers don't say whose they are, and the run had "
+            f"{len(processed.models)} models ({', '.join(processed.models)}): give its picks.csv "
+            "and --model."
+        )
     picks = of_one_model(picks, model)
+    whose = [f"They are picks of {maker.id}." for maker in makers(picks)]
     ready = prepare(picks, reference, tolerance, scope or Scope(), processed, inventory)
     judged = judge(ready.picks, ready.reference, ready.coverage, tolerance, by)
     kind, units, count = units_of(judged.outcomes)
@@ -207,7 +214,7 @@ def evaluate(
         probability_reliability(judged.outcomes),
         sweep(ready.picks, ready.reference, ready.coverage, tolerance, by),
         {**ready.not_judged, **judged.not_judged, **_without(ready.picks)},
-        (*ready.statement, intervals),
+        (ready.statement[0], *whose, *ready.statement[1:], intervals),
         {
             "model": model,
             "tolerance_s": tolerance,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from obspy import UTCDateTime
 
 from ml_prediction.errors import DataError
-from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, to_table
+from ml_prediction.explore.arrivals import MARKERS, Arrivals, Origin, phase_of, to_table
 from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS, is_exact, to_ns
 
 FIRST_WORDS: Final = "# Snuffler Markers File Version"
@@ -61,7 +61,7 @@ def read_marker_arrivals(path: Path) -> Arrivals:
     for row in rows:
         if row["event"] in origins:
             row["magnitude"] = origins[row["event"]].magnitude
-    return Arrivals(path, "snuffler markers", to_table(rows), skipped, origins)
+    return Arrivals(path, MARKERS, to_table(rows), skipped, origins)
 
 
 def _take_phase(words: list[str], rows: list[dict[str, Any]], skipped: Counter[str]) -> None:
