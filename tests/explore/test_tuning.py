@@ -161,6 +161,19 @@ def test_seisbench_datasets_are_read(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert found.data[:, 0].tolist() == [20.0, 10.0, 0.0]  # E, N, Z
 
 
+def test_a_seisbench_trace_without_waveforms_is_named(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "waveforms.hdf5", "w") as file:
+        file["data/one"] = np.zeros((3, 10), dtype=np.float32)
+        file["data_format/component_order"] = "ZNE"
+        file["data_format/dimension_order"] = "CW"
+    (tmp_path / "metadata.csv").write_text(
+        "trace_name,trace_sampling_rate_hz,trace_P_arrival_sample\none,50,4\ntwo,50,4\n"
+    )
+    with pytest.raises(DataError, match=r"metadata\.csv, row 2: its waveforms can't be read"):
+        read_labelled(tmp_path)
+
+
 def test_one_thing_is_varied_at_a_time_and_the_own_setting_comes_first() -> None:
     model = fake_model()
     found = settings_around(model)
