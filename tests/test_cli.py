@@ -263,6 +263,12 @@ def test_termination_is_an_interrupt(name: str) -> None:
     assert "interrupted" in done.stderr
 
 
+def test_a_file_that_ends_too_early_is_no_interrupt(driver: FakeDriver) -> None:
+    driver.error = EOFError("no data left in file")
+    with pytest.raises(EOFError):  # main's hook tells it as a fault
+        cli.run(["pick", "a.mseed"])
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

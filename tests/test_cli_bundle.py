@@ -134,6 +134,22 @@ def test_edits_of_a_marker_file_go_into_the_bundle(
     assert len(EventBundle.load(folder).arrivals) == 4
 
 
+def test_a_marker_file_of_other_picks_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marker = pytest.importorskip("pyrocko.gui.snuffler.marker", reason="pyrocko is not installed")
+    folder, path = tmp_path / "xx1", tmp_path / "other.markers"
+    bundle = EventBundle.from_quakeml(quakeml(), "xx1")
+    bundle.save(folder)
+    marker.save_markers([], str(path))
+    assert run(["edit", str(folder), str(path)]) == 1
+    assert "no phase markers: all 5 picks would be removed" in capsys.readouterr().err
+    assert EventBundle.load(folder) == bundle
+    assert run(["edit", str(folder), str(path), "--remove-all"]) == 0
+    assert "5 removed" in capsys.readouterr().out
+    assert not len(EventBundle.load(folder).arrivals)
+
+
 def test_a_catalogue_is_listed_made_and_continued(
     tmp_path: Path, center: Center, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,29 @@ def test_evaluate_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_one_of_several_models_is_evaluated_and_calibrated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picks, reference = write_pair(tmp_path)
+    header, *rows = Path(picks).read_text().splitlines()
+    lines = [f"{header},model,weights", *(f"{row},EQTransformer,original" for row in rows)]
+    lines += [f"{row.replace('ab' * 32, 'cd' * 32)},PhaseNet,original" for row in rows]
+    Path(picks).write_text("\n".join(lines) + "\n")
+    file, report = tmp_path / "calibration.json", tmp_path / "report"
+    for command in (["evaluate"], ["calibrate", "--out", str(file)]):
+        assert cli.run([*command, picks, reference]) == 2
+        said = capsys.readouterr().err
+        assert "2 models (EQTransformer:original, PhaseNet:original)" in said
+        assert "--model" in said
+    line = ["evaluate", picks, reference, "--model", "PhaseNet", "--out", str(report)]
+    assert cli.run(line) == 0
+    assert "They are picks of PhaseNet:original." in capsys.readouterr().out
+    row = json.loads((report / "evaluation.json").read_text())["statistics"][0]
+    assert (row["found"], row["false"], row["precision"]) == (48, 0, 1)
+    assert cli.run(["calibrate", picks, reference, "--model", "PhaseNet", "--out", str(file)]) == 0
+    assert set(json.loads(file.read_text())) == {"cd" * 32}
+
+
 def test_calibrate_writes_what_pick_applies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +97,17 @@ def test_calibrate_writes_what_pick_applies(
         ("evaluate PICKS REFERENCE --out x --formats pdf", "--formats pdf"),
         ("evaluate none.csv REFERENCE", "none.csv"),
         ("tune . --out x", "no labelled set"),
+        ("evaluate none.csv REFERENCE --formats xyz", "--formats xyz"),
+        ("evaluate none.csv REFERENCE --out PICKS", "picks.csv is a file; name a folder"),
+        ("evaluate none.csv REFERENCE --out PICKS/deeper", "picks.csv is a file; name a folder"),
+        ("evaluate PICKS REFERENCE --seed -1", "--seed -1"),
+        ("evaluate PICKS REFERENCE --around 1e300", "--around 1e+300"),
+        ("evaluate PICKS REFERENCE --tolerance 1e300", "--tolerance 1e+300"),
+        ("evaluate PICKS REFERENCE --from 0001-01-01 --to 9999-01-01", "--from 0001"),
+        ("calibrate PICKS REFERENCE --out x --seed -1", "--seed -1"),
+        ("tune . --tolerance 0", "--tolerance 0"),
+        ("tune . --tolerance -1", "--tolerance -1"),
+        ("tune . --tolerance nan", "--tolerance nan"),
         ("tune . --blinding 5", "--blinding 5"),
         ("tune . --stride 0", "--stride 0"),
         ("tune . --stacking sum", "--stacking sum"),
@@ -133,6 +167,26 @@ def test_a_labelled_set_is_tuned_picked_and_evaluated(
     said = capsys.readouterr().out
     assert "SeisBench labels" in said
     assert "8 stations" in said
+
+
+def test_tuning_needs_five_events(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled, out = small_set(shared, tmp_path / "set", 3), tmp_path / "tuned"
+    assert cli.run(["tune", str(labelled), "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "Too little to tune with: the cuts have P of 3 and S of 3 events; label 5" in said
+    assert len(said.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_an_empty_file_of_a_labelled_set_is_no_interrupt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.npz").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("file,p_sample,s_sample,event_group\na.npz,1,,7\n")
+    assert cli.run(["pick-labelled", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "line 2: " in capsys.readouterr().err
 
 
 def test_evaluation_needs_neither_torch_nor_seisbench(tmp_path: Path) -> None:

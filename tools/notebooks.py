@@ -2,7 +2,8 @@
 
 python tools/notebooks.py run [NOTEBOOK ...] [--out notebooks-output]
     executes them (all of them, if none is named), each in its own folder and with this
-    interpreter, and writes copies with their outputs; status 1 if a cell fails
+    interpreter, and writes copies with their outputs; status 1 if a cell fails,
+    2 if one is no notebook of ours
 python tools/notebooks.py strip [NOTEBOOK ...]
     takes outputs, counts and leftovers of editors away: what is committed
 
@@ -22,6 +23,7 @@ import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.reader import NotJSONError
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -109,6 +111,19 @@ def run(paths: Sequence[Path], folder: Path) -> int:
     return status
 
 
+def complaint(path: Path, *, inside: bool) -> str | None:
+    """Why a file can't be taken as a notebook; None if it can."""
+    try:
+        nbformat.read(path, as_version=4)
+    except OSError as error:
+        return f"Can't read {path}: {error.strerror}."
+    except (NotJSONError, nbformat.ValidationError, ValueError, KeyError) as error:
+        return f"{path} is no notebook ({' '.join(str(error).split())[:100]})."
+    if inside and not path.resolve().is_relative_to(FOLDER):
+        return f"{path} is not in {FOLDER}: only the repository's notebooks are run."
+    return None
+
+
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,6 +132,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "notebooks-output")
     arguments = parser.parse_args()
     paths = arguments.notebooks or all_notebooks()
+    wrong = [complaint(path, inside=arguments.what == "run") for path in paths]
+    for said in filter(None, wrong):
+        print(said, file=sys.stderr)
+        return 2
     if arguments.what == "run":
         return run(paths, arguments.out)
     for path in paths:

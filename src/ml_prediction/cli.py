@@ -110,7 +110,11 @@ def _attempt(arguments: Sequence[str] | None) -> int:
         with suppress(OSError):  # nobody needs to read it
             usage.show()
         return WRONG_USE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
+        return _interrupted()
+    except typer.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # a broken file is nobody's Ctrl-D
+            raise error.__cause__ from None
         return _interrupted()
     except BrokenPipeError:
         return DONE  # whoever read us has gone, e.g. `| head`

@@ -106,11 +106,14 @@ def edit(
     markers: Annotated[
         Path, typer.Argument(metavar="MARKERS", help="Marker file that snuffler has saved.")
     ],
+    remove_all: Annotated[
+        bool, typer.Option("--remove-all", help="Go on though none of the picks is left.")
+    ] = False,
 ) -> int:
     """Read a seismologist's markers back into a bundle: moved, added, removed picks."""
     from ml_prediction.drivers.bundle_tools import run_edit
 
-    return run_edit(folder, markers, results_console())
+    return run_edit(folder, markers, results_console(), remove_all=remove_all)
 
 
 def catalog(

@@ -56,6 +56,12 @@ Around = Annotated[
 Source = Annotated[
     str, typer.Option(metavar="TEXT", help="Only reference arrivals whose source has this.")
 ]
+OfModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME[:WEIGHTS]", help="Whose picks, where there are several models'."
+    ),
+]
 InventoryOption = Annotated[
     str | None, typer.Option("--inventory", metavar="FILE", help="Coordinates, for distances.")
 ]
@@ -78,6 +84,7 @@ Crops = Annotated[int, typer.Option(metavar="N", help="Random cuts of each label
 def evaluate(
     picks: PicksArgument,
     reference: ReferenceArgument,
+    model: OfModel = None,
     tolerance: Tolerance = 0.5,
     by: By = "station",
     start: From = None,
@@ -103,6 +110,7 @@ def evaluate(
     comparison = _comparison(
         picks,
         reference,
+        model=model,
         tolerance=tolerance,
         by=by,
         start=start,
@@ -124,6 +132,7 @@ def calibrate(
     out: Annotated[
         str, typer.Option(metavar="FILE", help="Calibration; other weights in it are kept.")
     ],
+    model: OfModel = None,
     tolerance: Tolerance = 0.5,
     by: By = "station",
     start: From = None,
@@ -138,6 +147,7 @@ def calibrate(
     comparison = _comparison(
         picks,
         reference,
+        model=model,
         tolerance=tolerance,
         by=by,
         start=start,
@@ -207,8 +217,10 @@ def tune(
     """Find the best thresholds, stride, blinding, stacking and 1-C policy on a labelled set."""
     from ml_prediction.drivers.explore_tools import run_tune
     from ml_prediction.drivers.share import load_one
+    from ml_prediction.explore.evaluation import check_tolerance
     from ml_prediction.explore.tuning import settings_around
 
+    check_tolerance(tolerance)
     top = {
         **chosen_models(model, weights, combine, shares),
         "out": out,
@@ -233,6 +245,7 @@ def _comparison(
     picks: str,
     reference: str,
     *,
+    model: str | None,
     tolerance: float,
     by: str,
     start: str | None,
@@ -260,7 +273,9 @@ def _comparison(
     if by not in get_args(judging.By):
         raise ConfigurationError(f"--by {by}: known are {', '.join(get_args(judging.By))}.")
     chosen = cast("judging.By", by)
-    return Comparison(picks, reference, tolerance, scope, chosen, inventory, replicates, seed)
+    return Comparison(
+        picks, reference, tolerance, scope, chosen, inventory, replicates, seed, model
+    )
 
 
 def _known(option: str, text: str | None, allowed: tuple[str, ...]) -> list[Any]:

@@ -19,7 +19,7 @@ from obspy import UTCDateTime, read_inventory
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import Arrivals
-from ml_prediction.explore.bootstrap import Resampling
+from ml_prediction.explore.bootstrap import Floats, Resampling
 from ml_prediction.explore.coverage import owners
 from ml_prediction.explore.evaluation import Evaluation, Scope, evaluate
 from ml_prediction.explore.processed import Processed
@@ -122,6 +122,16 @@ def test_networks_count_only_where_both_sides_name_them() -> None:
         evaluate(arrivals(arrival(10)), arrivals(arrival(10, network="CN")))
 
 
+def test_picks_without_sigma_or_probability_are_counted_where_others_have_them() -> None:
+    full: dict[str, Any] = {"uncertainty_s": 0.1, "probability": 0.9}
+    picks = arrivals(arrival(10, **full), arrival(30, uncertainty_s=0.1), arrival(50))
+    reference = arrivals(arrival(10), arrival(30), arrival(50))
+    found = evaluate(picks, reference)
+    assert found.not_judged["sigma of picks that have none"] == 1
+    assert found.not_judged["probability of picks that have none"] == 2
+    assert evaluate(reference, picks).not_judged == {}
+
+
 def test_sources_can_be_chosen() -> None:
     reference = arrivals(arrival(10, source="analyst"), arrival(15, source="theoretical"))
     found = evaluate(arrivals(arrival(10)), reference, scope=Scope(source="Analyst"))
@@ -132,12 +142,25 @@ def test_sources_can_be_chosen() -> None:
     ("options", "words"),
     [
         ({"tolerance": 0}, "--tolerance 0"),
+        ({"tolerance": 1e300}, "at most 3600"),
+        ({"seed": -1}, "--seed -1"),
+        ({"replicates": 10**12}, "from 1 to 100000"),
         ({"by": "day"}, "--by day"),
         ({"replicates": 0}, "--replicates 0"),
         ({"scope": {"start": UTCDateTime(0)}}, "both --from and --to"),
         ({"scope": {"start": UTCDateTime(9), "end": UTCDateTime(8)}}, "later"),
         ({"scope": {"phases": ("P", "Lg")}}, "--phases P,Lg"),
         ({"scope": {"around_s": -1}}, "--around -1"),
+        ({"scope": {"around_s": 1e10}}, "--around 1e[+]10.*--from and --to"),
+        ({"scope": {"around_s": float("nan")}}, "--around nan"),
+        (
+            {"scope": {"start": UTCDateTime(1, 1, 1), "end": UTCDateTime(9999, 1, 1)}},
+            "--from 0*1-01-01.* between 1700 and 2200",
+        ),
+        (
+            {"scope": {"start": UTCDateTime(0), "end": UTCDateTime(9999, 1, 1)}},
+            "--to 9999-01-01.* between 1700 and 2200",
+        ),
         ({"scope": {"stations": ("UW.NONE",)}}, "UW.NONE"),
     ],
 )
@@ -201,6 +224,24 @@ def test_intervals_are_the_same_again_and_absent_where_there_is_too_little() -> 
     row = evaluate(arrivals(arrival(10)), arrivals(arrival(10))).overall("P")
     assert row["recall"] == 1
     assert np.isnan(row["recall_low"])
+
+
+def test_how_many_samples_the_intervals_are_from_is_said_truly() -> None:
+    def said(replicates: int) -> str:
+        reference = arrivals(*(arrival(200.0 * n, event=f"e{n}") for n in range(6)))
+        return evaluate(reference, reference, replicates=replicates).statement[-1]
+
+    assert "1000 bootstrap samples of 6 events (of median and spread from 200 of" in said(1000)
+    assert "from 150 bootstrap samples of 6 events." in said(150)
+    resampling, units = Resampling(6, 1000, 0), np.arange(6)
+    drawn: list[float] = []
+
+    def last(values: Floats) -> float:
+        drawn.append(float(values[-1]))
+        return drawn[-1]
+
+    resampling.of_samples(np.arange(6.0), units, last)
+    assert len(drawn) == 201  # and of what was found itself
 
 
 def test_a_share_that_all_events_agree_on_has_an_interval_all_the_same() -> None:

@@ -170,6 +170,41 @@ def test_markers_of_no_one_channel_are_counted(picked: EventBundle) -> None:
     assert "2 that are no phase of one channel left out" in edited.notes[-1]
 
 
+def foreign(picked: EventBundle, what: str) -> list[Any]:
+    """Markers of which none is a pick of the bundle."""
+    shown = picked.to_markers()
+    if what == "none":
+        return shown[:1]
+    for each in phases(shown):
+        if what == "station":
+            each.nslc_ids = [("ZZ", f"S{each.nslc_ids[0][1]}", "", "HHZ")]
+        else:
+            each.tmin, each.tmax = each.tmin + 3600, each.tmax + 3600
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("none", "has no phase markers"),
+        ("station", r"has markers of ZZ\.SFAR, ZZ\.SMIDD, ZZ\.SNEAR, where xx1 has no picks"),
+        ("time", "has no marker of the phase, channel and time of any pick of xx1"),
+    ],
+)
+def test_markers_that_would_remove_every_pick_are_refused(
+    picked: EventBundle, what: str, words: str, tmp_path: Path
+) -> None:
+    shown, path = foreign(picked, what), tmp_path / "other.markers"
+    marker.save_markers(shown, str(path))
+    for given, name in ((shown, "what was given"), (path, r"other\.markers")):
+        with pytest.raises(DataError, match=f"{name} {words}: all .* --remove-all"):
+            picked.from_markers(given)
+    edited = picked.from_markers(shown, remove_all=True)
+    assert not edited.picks
+    rejected = [pick for pick in edited.event.picks if pick.evaluation_status == "rejected"]
+    assert len(rejected) == len(PICKS)
+
+
 def test_several_edits_at_once_are_told_apart(picked: EventBundle) -> None:
     """All P later by a second, but each stays with its own channel and maker."""
     shown = picked.to_markers()

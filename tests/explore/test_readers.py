@@ -167,11 +167,54 @@ def test_what_is_no_arrival_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("2023-10", "9999-10", "P at UW.HANS has the time 9999-10-09"),
+        ("</value>", "</value><uncertainty>-1</uncertainty>", "the uncertainty -1 s"),
+    ],
+)
+def test_senseless_quakeml_is_an_error_that_names_the_station(
+    old: str, new: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.xml"
+    pick = PICK.format(1, 1, "Pn", "manual", "reviewed")
+    path.write_text(QUAKEML.format(pick.replace(old, new)))
+    with pytest.raises(DataError, match=r"q\.xml") as caught:
+        read_arrivals(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("station,time\nA,2023\n", "line 1: no column phase"),
         ("station,phase,time\nA,P,2023-10-09\nA,P,yesterday\n", "line 3: 'yesterday' is no time"),
         ("station,phase,time,sigma\nA,P,2023-10-09,wide\n", "line 2: 'wide' is no number"),
+        ("station,phase,time,sigma\nA,P,2023-10-09,inf\n", "line 2: 'inf' is no number"),
+        (
+            "station,phase,time,sigma\nA,P,2023,\nA,P,2023,-1\n",
+            "line 3: '-1' is no sigma, which is 0 s",
+        ),
+        ("station,phase,time,sigma\nA,P,2023-10-09,NaN\n", "line 2: 'NaN' is no number for sig"),
+        ("station,phase,time,uncertainty_s\nA,P,2023-10-09,-.1\n", "'-.1' is no uncertainty_s"),
+        ("station,phase,time,probability\nA,P,2023-10-09,90\n", "'90' is no probability"),
+        ("station,phase,time,probability\nA,P,2023-10-09,1.7\n", "percent, divide by 100"),
+        ("station,phase,time,probability\nA,P,2023-10-09,-0.5\n", "line 2: '-0.5' is no prob"),
+        ("station,phase,time,probability\nA,P,2023-10-09,nan\n", "leave the cell empty"),
+        ("station,phase,time\nA,P,2023-10-09\nA,P,9999-12-31\n", "line 3: '9999-12-31' is no"),
+        ("station,phase,time\nA,P,1500-01-01T00:00:00\n", "from the years 1700 to 2199"),
+        ("station;phase;time\nA;P;2023-10-09\n", "line 1: its cells are separated by semicolons"),
+        ("station\tphase\ttime\nA\tP\t2023-10-09\n", "separated by tabs"),
+        (
+            "# Snuffler Markers File Version 0.2\n"
+            "phase: 9999-10-09 02:21:00 0 A.B..C None None None P None False\n",
+            "line 2: no marker (times are from the years 1700",
+        ),
+        (
+            "trace_p_arrival_sample,station_code,trace_start_time,trace_sampling_rate_hz\n"
+            "1e300,A,2023-10-09,100\n",
+            "line 2: '1e300' is a trace_p_arrival_sample more than a year",
+        ),
         ("station,phase,time\nA,P,2023,4,5\n", "no CSV"),
         ("# Snuffler Markers File Version 0.2\nphase: 2023-10-09 02:21\n", "line 2: no marker"),
         ("# Snuffler Markers File Version 0.1\n", "version 0.2"),

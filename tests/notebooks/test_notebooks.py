@@ -56,6 +56,40 @@ def test_a_notebook_runs_to_its_end_and_draws(name: str, tmp_path: Path) -> None
     assert not [text for text in said if "Warning" in text]
 
 
+@pytest.mark.parametrize(
+    ("what", "name", "words"),
+    [
+        ("run", "notebooks/nope.ipynb", "Can't read"),
+        ("strip", "notebooks/nope.ipynb", "Can't read"),
+        ("strip", "README.md", "is no notebook"),
+        ("strip", "notebooks", "Can't read"),
+    ],
+)
+def test_what_is_no_notebook_is_one_sentence(what: str, name: str, words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(TOOL), what, str(ROOT / name)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_notebook_of_another_folder_is_one_sentence(tmp_path: Path) -> None:
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "mine.ipynb")
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "run", str(tmp_path / "mine.ipynb")],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "only the repository's notebooks are run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("last", ["pass", "raise ValueError('as planned')"], ids=["good", "bad"])
 def test_a_kernel_ends_with_its_notebook_and_outputs_are_kept(last: str, tmp_path: Path) -> None:

@@ -105,10 +105,10 @@ def run_bundle(
     return DONE if bundle.miniseed or wanted.data is None else INCOMPLETE
 
 
-def run_edit(folder: Path, markers: Path, out: Console) -> int:
+def run_edit(folder: Path, markers: Path, out: Console, *, remove_all: bool = False) -> int:
     """Read a person's markers back into a bundle."""
     bundle = EventBundle.load(folder)
-    edited = bundle.from_markers(markers)
+    edited = bundle.from_markers(markers, remove_all=remove_all)
     if edited is bundle:
         out.print("The markers are those of the bundle; nothing to change.", markup=False)
         return DONE

@@ -20,13 +20,14 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_one
 from ml_prediction.drivers.warning_log import WarningLog, listening
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore.calibration import calibrate, quality_table
+from ml_prediction.explore.calibration import FOLDS, calibrate, quality_table
 from ml_prediction.explore.evaluation import Evaluation, Scope, evaluate
 from ml_prediction.explore.judging import By
 from ml_prediction.explore.labelled import Crop, crops, labels_of, read_labelled
+from ml_prediction.explore.one_model import of_one_model
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.readers import read_arrivals, read_run
-from ml_prediction.explore.report import compact, write_report
+from ml_prediction.explore.report import check_report, compact, write_report
 from ml_prediction.explore.tuning import (
     LOWEST,
     OWN,
@@ -40,6 +41,7 @@ from ml_prediction.explore.tuning import (
     score,
     table_of,
     threshold_grid,
+    tunable,
 )
 from ml_prediction.models.calibration import write_calibration
 from ml_prediction.models.sigma import USUAL_WIDTH, SigmaMap
@@ -65,6 +67,7 @@ class Comparison:
     inventory: str | None
     replicates: int
     seed: int
+    model: str | None = None
 
     def run(self) -> Evaluation:
         """Read both, and compare them."""
@@ -74,6 +77,7 @@ class Comparison:
             self.tolerance,
             scope=self.scope,
             by=self.by,
+            model=self.model,
             processed=read_run(self.picks),
             inventory=read_inventory(self.inventory),
             replicates=self.replicates,
@@ -89,6 +93,7 @@ def run_evaluate(
     out: Console,
 ) -> int:
     """Compare, print the table, and write the report; returns the exit status."""
+    check_report(None if folder is None else Path(folder), formats, overwrite=overwrite)
     evaluation = comparison.run()
     show_evaluation(evaluation, out)
     if folder is not None:
@@ -99,7 +104,7 @@ def run_evaluate(
 
 def run_calibrate(comparison: Comparison, file: str, out: Console) -> int:
     """Fit sigma to real errors, print what is held out, and write the file."""
-    picks = read_arrivals(comparison.picks)
+    picks = of_one_model(read_arrivals(comparison.picks), comparison.model)
     weights = sorted(set(picks.table["weights_sha256"]) - {""})
     if len(weights) != 1:
         raise DataError(
@@ -135,7 +140,7 @@ def run_pick_labelled(
     labelled: str, config: RunConfig, count: int, out: Console, err: Console
 ) -> int:
     """Pick random cuts of a labelled set as they are, and write picks and labels."""
-    cut = _cut(labelled, count)
+    cut = _cut(labelled, count, err)
     with OutputFolder(config.out, overwrite=config.overwrite) as folder:
         log = WarningLog()
         with listening(log):
@@ -173,7 +178,8 @@ def run_tune(
     err: Console,
 ) -> int:
     """Try settings on a labelled set; write a table of all, and the best as a configuration."""
-    cut = _cut(labelled, count)
+    cut = _cut(labelled, count, err)
+    phases = tunable(cut)
     events = sorted({crop.event for crop in cut})
     with OutputFolder(config.out, overwrite=config.overwrite) as folder:
         log = WarningLog()
@@ -191,12 +197,17 @@ def run_tune(
                 found = picks_as_arrivals(picks, Path("picks"))
                 scores[setting] = score(found, processed, cut, events, tolerance, grid)
         _tell(log, err)
-        trials = compare(scores, seconds, events, defaults)
+        trials = compare(scores, seconds, events, defaults, phases=phases)
         table = table_of(trials)
         folder.part(TRIALS).write_text(
             table.to_csv(index=False, float_format="%.4f"), encoding="utf-8"
         )
-        lines, text = tuned(config, trials, len(events))
+        kept = [
+            f"{phase}: labelled in fewer than {FOLDS} events; it keeps the model's own threshold."
+            for phase in defaults
+            if phase not in phases
+        ]
+        lines, text = tuned(config, trials, len(events), kept)
         folder.part(TUNED).write_text(text, encoding="utf-8")
     _print(_for_people(table), out)
     for line in lines:
@@ -232,9 +243,11 @@ def verdict(trials: Sequence[Trial]) -> list[str]:
     """What was found, one sentence each."""
     best, first, highest = choose(trials), _first(trials), trials[0]
     f1 = best.f1["mean"]
+    tuned_phases = " and ".join(name for name in best.f1 if name != "mean")
+    what = f"{'mean ' if ' ' in tuned_phases else ''}F1 of {tuned_phases}"
     words = ", ".join(f"{phase} {value:g}" for phase, value in best.thresholds.items())
     lines = [
-        f"Best: {describe(best.setting)}, thresholds {words}: mean F1 of P and S {f1.value:.3f} "
+        f"Best: {describe(best.setting)}, thresholds {words}: {what} {f1.value:.3f} "
         f"({f1.low:.3f} to {f1.high:.3f}), held out.",
         f"With {describe(first.setting)} and the model's own thresholds it is "
         f"{first.at_defaults:.3f}.",
@@ -249,11 +262,13 @@ def verdict(trials: Sequence[Trial]) -> list[str]:
     return lines
 
 
-def tuned(config: RunConfig, trials: Sequence[Trial], events: int) -> tuple[list[str], str]:
-    """What was found, in sentences, and the configuration file that says so."""
+def tuned(
+    config: RunConfig, trials: Sequence[Trial], events: int, kept: Sequence[str] = ()
+) -> tuple[list[str], str]:
+    """What was found, in sentences (also those of what was kept), and the file that says so."""
     three = [trial for trial in trials if not trial.setting.vertical_only]
     vertical = [trial for trial in trials if trial.setting.vertical_only]
-    best, lines = choose(three), verdict(three)
+    best, lines = choose(three), [*verdict(three), *kept]
     options = {**best.setting.options, "thresholds": best.thresholds}
     models = ("model", "weights", "combine", "shares", "engine", "calibration")
     if vertical:
@@ -301,10 +316,13 @@ def _first(trials: Sequence[Trial]) -> Trial:
     return next(trial for trial in trials if trial.gain is None)
 
 
-def _cut(labelled: str, count: int) -> list[Crop]:
+def _cut(labelled: str, count: int, err: Console) -> list[Crop]:
     if count < 1:
         raise ConfigurationError(f"--crops {count}: give 1 or more.")
-    return list(crops(read_labelled(Path(labelled)), count))
+    with listening(WarningLog()) as log:
+        windows = read_labelled(Path(labelled))
+    _tell(log, err)
+    return list(crops(windows, count))
 
 
 def _summary(cut: Sequence[Crop], processed: Processed) -> str:

@@ -11,7 +11,8 @@ channel``
 ``probability width_s quality`` of our picks; NaN elsewhere
 ``event``                       name of the earthquake, or of the labelled window
 ``distance_km magnitude``       epicentral distance, and of the event; NaN where unknown
-``model weights_sha256``        of our picks; empty elsewhere
+``model weights``               of our picks; empty elsewhere
+``weights_sha256``              the same
 ``source``                      who made it: a CSV's column, QuakeML's evaluation mode
 =============================== =====================================================
 """
@@ -26,6 +27,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from ml_prediction.errors import DataError
+from ml_prediction.util.times import EARLIEST, LATEST, is_exact, to_utc
+
 TEXTS: Final = (
     "network",
     "station",
@@ -34,6 +38,7 @@ TEXTS: Final = (
     "phase",
     "event",
     "model",
+    "weights",
     "weights_sha256",
     "source",
 )
@@ -46,6 +51,9 @@ NUMBERS: Final = (
     "magnitude",
 )
 COLUMNS: Final = (*TEXTS, "time_ns", *NUMBERS)
+
+MARKERS: Final = "snuffler markers"
+"""The kind that has no room for a model's name."""
 
 PHASES: Final = ("P", "S")
 _BRANCHES: Final = ("", "n", "g", "b", "*", "1")
@@ -111,7 +119,9 @@ def to_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in TEXTS:
         columns[name] = (
-            given[name].astype(object) if name in given else np.full(len(given), "", dtype=object)
+            given[name].astype(object).where(given[name].notna(), "")
+            if name in given
+            else np.full(len(given), "", dtype=object)
         )
     columns["time_ns"] = (
         given["time_ns"].astype(np.int64) if "time_ns" in given else np.zeros(0, dtype=np.int64)
@@ -125,6 +135,29 @@ def to_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(
         ["time_ns", "network", "station", "channel"], kind="stable"
     ).reset_index(drop=True)
+
+
+def refuse_senseless(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Complain about a time that no arrival has, and an uncertainty below 0.
+
+    Raises
+    ------
+    DataError
+        Names the file and the station.
+    """
+    for row in rows:
+        time = to_utc(row["time_ns"])
+        where = f"{path}: {row['phase']} at {row['network']}.{row['station']}"
+        if not is_exact(time):
+            raise DataError(
+                f"{where} has the time {time}; it must be from the years {EARLIEST.year} to "
+                f"{LATEST.year - 1}."
+            )
+        if row["uncertainty_s"] < 0:
+            raise DataError(
+                f"{where}, {time}, has the uncertainty {row['uncertainty_s']:g} s; it must not be "
+                "below 0."
+            )
 
 
 def instruments(table: pd.DataFrame) -> pd.Series:

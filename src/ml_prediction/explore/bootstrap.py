@@ -18,8 +18,8 @@ Integers = npt.NDArray[np.int64]
 LEVEL: Final = 0.95
 FEWEST_UNITS: Final = 5
 """With fewer events there is no interval: drawing so few again says nothing."""
-_ORDER_REPLICATES: Final = 200
-"""Replicates for statistics that need sorting: medians."""
+ORDER_REPLICATES: Final = 200
+"""At most so many replicates for statistics that need sorting: medians."""
 
 
 class Interval(NamedTuple):
@@ -81,7 +81,7 @@ class Resampling:
             return Interval(statistic(values), np.nan, np.nan)
         replicates = [
             statistic(np.repeat(values, weights[units])) if weights[units].any() else np.nan
-            for weights in self.weights[:_ORDER_REPLICATES]
+            for weights in self.weights[:ORDER_REPLICATES]
         ]
         return self.interval(statistic(values), np.array(replicates), taking_part)
 

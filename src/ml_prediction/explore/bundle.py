@@ -454,7 +454,7 @@ class EventBundle:
 
         save_markers(self.to_markers(), path)
 
-    def from_markers(self, markers: PathLike | Sequence[Any]) -> Self:
+    def from_markers(self, markers: PathLike | Sequence[Any], *, remove_all: bool = False) -> Self:
         """The same after a person's changes to its markers.
 
         A catalogue pick whose marker was moved, renamed or given a polarity is changed so; one
@@ -466,17 +466,19 @@ class EventBundle:
         ----------
         markers
             Marker file that snuffler has saved, or the markers themselves.
+        remove_all
+            Allow that none of the picks is left.
 
         Raises
         ------
         ConfigurationError
             If Pyrocko is not installed, or the file can't be read.
         DataError
-            If it is no marker file.
+            If it is no marker file, or none of its markers is one of the bundle's picks.
         """
         from ml_prediction.explore.marker_edits import read_edits
 
-        edits = read_edits(self, markers)
+        edits = read_edits(self, markers, remove_all=remove_all)
         if not edits.changed:
             return self
         changes: dict[str, Any] = {"picks": edits.picks}
@@ -499,7 +501,7 @@ class EventBundle:
         """
         from ml_prediction.explore.snuffling import snuffle
 
-        return self.from_markers(snuffle(self, **options))
+        return self.from_markers(snuffle(self, **options), remove_all=True)  # a person saw it
 
     def plot(self, path: PathLike | None = None, **options: Any) -> Any:
         """Record section by distance, with picks and their sigma.

@@ -19,6 +19,8 @@ from ml_prediction.util.times import NANOSECONDS
 
 AROUND: Final = 10.0
 """Seconds on each side of a reference arrival that it covers by default."""
+LONGEST_AROUND: Final = 366 * 86400.0
+"""What goes on for longer has a beginning and an end to name."""
 
 
 COLUMNS: Final = (

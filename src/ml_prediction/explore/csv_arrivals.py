@@ -13,7 +13,7 @@ import pandas as pd
 from ml_prediction.errors import DataError
 from ml_prediction.explore.arrivals import NUMBERS, TEXTS, Arrivals, phase_of, to_table
 from ml_prediction.explore.coverage import COLUMNS
-from ml_prediction.util.times import NANOSECONDS
+from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS
 
 _NEEDED: Final = ("station", "phase", "time")
 _OTHER_NAMES: Final = {"uncertainty_s": ("sigma", "uncertainty"), "width_s": ("width",)}
@@ -26,6 +26,7 @@ _LABEL_CODES: Final = {
     "channel": "trace_channel",
     "event": "source_id",
 }
+_YEAR_S: Final = 366 * 86400.0
 _LABEL_NUMBERS: Final = {"magnitude": "source_magnitude", "distance_km": "path_ep_distance_km"}
 
 
@@ -81,6 +82,7 @@ def _picks(path: Path, text: pd.DataFrame, kind: str) -> Arrivals:
         for alias in (name, *_OTHER_NAMES.get(name, ())):
             if alias in kept:
                 columns[name] = _numbers(path, kept[alias])
+                _refuse_senseless(path, name, kept[alias], columns[name])
                 break
     return Arrivals(path, kind, to_table(pd.DataFrame(columns)), +skipped)
 
@@ -109,6 +111,7 @@ def _labels(path: Path, text: pd.DataFrame) -> Arrivals:
         if found is None:
             continue
         values = _numbers(path, text[column])
+        _refuse_far(path, text[column], values / rates)
         phase = phase_of(found[1]) or phase_of(found[1].upper())
         if phase is None:
             skipped[f"phase {found[1]}"] += int(values.notna().sum())
@@ -130,6 +133,7 @@ def _labels(path: Path, text: pd.DataFrame) -> Arrivals:
         arrivals = of_trace.assign(time_ns=starts[known] + offset)
         if length is not None:
             _refuse(path, text["trace_npts"], ~(length > 0), "no number of samples")
+            _refuse_far(path, text["trace_npts"], length / rates)
             duration = (length[known] / rates[known] * NANOSECONDS).round().astype(np.int64)
             inside = values[known].between(0, length[known] - 1)
             skipped["outside of its trace"] += int((~inside).sum())
@@ -156,7 +160,10 @@ def _require(path: Path, text: pd.DataFrame, needed: tuple[str, ...]) -> None:
 
 def _times(path: Path, cells: pd.Series) -> pd.Series:
     times = pd.to_datetime(cells.str.strip(), utc=True, format="ISO8601", errors="coerce")
-    _refuse(path, cells, times.isna(), "no time like 2009-08-24T00:20:07.72Z")
+    first, last = (pd.Timestamp(str(time)) for time in (EARLIEST, LATEST))
+    wrong = times.isna() | (times < first) | (times >= last)
+    years = f"from the years {EARLIEST.year} to {LATEST.year - 1}"
+    _refuse(path, cells, wrong, f"no time like 2009-08-24T00:20:07.72Z {years}")
     return times.astype("datetime64[ns, UTC]").astype(np.int64)
 
 
@@ -164,8 +171,30 @@ def _numbers(path: Path, cells: pd.Series) -> pd.Series:
     stripped = cells.str.strip()
     numbers = pd.to_numeric(stripped, errors="coerce").astype(np.float64)
     empty = stripped.str.lower().isin(["", "nan", "none", "null", "<na>"])
-    _refuse(path, cells, numbers.isna() & ~empty, f"no number for {cells.name}")
-    return numbers.where(np.isfinite(numbers))
+    wrong = (numbers.isna() & ~empty) | np.isinf(numbers)
+    _refuse(path, cells, wrong, f"no number for {cells.name}")
+    return numbers
+
+
+def _refuse_senseless(path: Path, column: str, cells: pd.Series, numbers: pd.Series) -> None:
+    """Complain about a sigma below 0 and a probability beyond 0 to 1."""
+    empty = "leave the cell empty where it is unknown"
+    if cells.name in {"sigma", "probability"}:  # a pick that was made has them
+        nan = cells.str.strip().str.lower() == "nan"
+        _refuse(path, cells, nan, f"no number for {cells.name}; {empty}")
+    if column == "uncertainty_s":
+        _refuse(path, cells, numbers < 0, f"no {cells.name}, which is 0 s or more; {empty}")
+    if column == "probability":
+        percent = (numbers > 1) & (numbers <= 100)
+        wanted = "no probability from 0 to 1"
+        _refuse(path, cells, percent, f"{wanted}; if it is in percent, divide by 100")
+        _refuse(path, cells, (numbers < 0) | (numbers > 1), f"{wanted}; {empty}")
+
+
+def _refuse_far(path: Path, cells: pd.Series, seconds: pd.Series) -> None:
+    """Complain about what overflows when it becomes a time."""
+    wrong = seconds.abs() > _YEAR_S
+    _refuse(path, cells, wrong, f"a {cells.name} more than a year from its trace's start")
 
 
 def _refuse(path: Path, cells: pd.Series, wrong: pd.Series, complaint: str) -> None:

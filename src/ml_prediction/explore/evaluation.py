@@ -7,24 +7,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-import numpy as np
 import pandas as pd
 from obspy import Inventory, UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore.arrivals import PHASES, Arrivals
-from ml_prediction.explore.bootstrap import FEWEST_UNITS, Resampling
-from ml_prediction.explore.coverage import AROUND, around, whole
+from ml_prediction.explore.arrivals import MARKERS, PHASES, Arrivals
+from ml_prediction.explore.bootstrap import FEWEST_UNITS, ORDER_REPLICATES, Resampling
+from ml_prediction.explore.coverage import AROUND, LONGEST_AROUND, around, whole
 from ml_prediction.explore.distances import with_distances
 from ml_prediction.explore.judging import By, drop_repeated, judge, name_events
+from ml_prediction.explore.one_model import makers, of_one_model
 from ml_prediction.explore.processed import Processed
 from ml_prediction.explore.reliability import probability_reliability, sigma_reliability
 from ml_prediction.explore.statistics import statistics, units_of
 from ml_prediction.explore.sweep import sweep
-from ml_prediction.util.times import NANOSECONDS, isoformat, to_ns, to_utc
+from ml_prediction.util.times import (
+    EARLIEST,
+    LATEST,
+    NANOSECONDS,
+    is_exact,
+    isoformat,
+    to_ns,
+    to_utc,
+)
 
 TOLERANCE: Final = 0.5
 """Seconds."""
+LARGEST_TOLERANCE: Final = 3600.0
+MOST_REPLICATES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +70,16 @@ class Scope:
             )
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ConfigurationError(f"--to {self.end} must be later than --from {self.start}.")
-        if not 0 <= self.around_s < np.inf:
-            raise ConfigurationError(f"--around {self.around_s:g}: give seconds, 0 or more.")
+        for option, time in (("--from", self.start), ("--to", self.end)):
+            if time is not None and not is_exact(time):
+                raise ConfigurationError(
+                    f"{option} {time}: give a time between {EARLIEST.year} and {LATEST.year}."
+                )
+        if not 0 <= self.around_s <= LONGEST_AROUND:
+            raise ConfigurationError(
+                f"--around {self.around_s:g}: give seconds, from 0 to {LONGEST_AROUND:.0f} (a "
+                "year); what is complete for longer has --from and --to."
+            )
         if set(self.phases) - set(PHASES) or not self.phases:
             raise ConfigurationError(
                 f"--phases {','.join(self.phases)}: give P, S, or both, separated by a comma."
@@ -122,6 +140,7 @@ def evaluate(
     *,
     scope: Scope | None = None,
     by: By = "station",
+    model: str | None = None,
     processed: Processed | None = None,
     inventory: Inventory | None = None,
     replicates: int = 1000,
@@ -140,6 +159,9 @@ def evaluate(
     by
         ``station``: one pick for each arrival of a station; ``instrument``: each instrument that
         has picks is judged by its station's arrivals.
+    model
+        Whose picks are judged, where there are some of several models, as in
+        `ml_prediction.explore.one_model.of_one_model`.
     processed
         Stations and span that were picked; None: those of the picks.
     inventory
@@ -150,22 +172,38 @@ def evaluate(
     Raises
     ------
     ConfigurationError
-        If a setting is wrong.
+        If a setting is wrong, or it isn't clear which model is to be judged.
     DataError
         If nothing is left to compare.
     """
-    if not 0 < tolerance < np.inf:
-        raise ConfigurationError(f"--tolerance {tolerance:g}: give seconds, more than 0.")
+    check_tolerance(tolerance)
     if by not in get_args(By):
         raise ConfigurationError(f"--by {by}: known are {', '.join(get_args(By))}.")
-    if replicates < 1:
-        raise ConfigurationError(f"--replicates {replicates}: give 1 or more.")
+    if not 1 <= replicates <= MOST_REPLICATES:
+        raise ConfigurationError(
+            f"--replicates {replicates}: give a number from 1 to {MOST_REPLICATES}."
+        )
+    if seed < 0:
+        raise ConfigurationError(f"--seed {seed}: give a whole number, 0 or more.")
+    if processed is not None and len(processed.models) > 1 and picks.kind == MARKERS:
+        raise ConfigurationError(
+            f"{picks.path}: markers don't say whose they are, and the run had "
+            f"{len(processed.models)} models ({', '.join(processed.models)}): give its picks.csv "
+            "and --model."
+        )
+    picks = of_one_model(picks, model)
+    whose = [f"They are picks of {maker.id}." for maker in makers(picks)]
     ready = prepare(picks, reference, tolerance, scope or Scope(), processed, inventory)
     judged = judge(ready.picks, ready.reference, ready.coverage, tolerance, by)
     kind, units, count = units_of(judged.outcomes)
     resampling = Resampling(count, replicates, seed)
+    fewer = (
+        f" (of median and spread from {ORDER_REPLICATES} of these)"
+        if replicates > ORDER_REPLICATES
+        else ""
+    )
     intervals = (
-        f"Intervals: 95 %, from {replicates} bootstrap samples of {count} {kind}."
+        f"Intervals: 95 %, from {replicates} bootstrap samples of {count} {kind}{fewer}."
         if count >= FEWEST_UNITS
         else f"No intervals: there are only {count} {kind} to draw from."
     )
@@ -175,10 +213,40 @@ def evaluate(
         sigma_reliability(judged.outcomes, resampling, units),
         probability_reliability(judged.outcomes),
         sweep(ready.picks, ready.reference, ready.coverage, tolerance, by),
-        {**ready.not_judged, **judged.not_judged},
-        (*ready.statement, intervals),
-        {"tolerance_s": tolerance, "by": by, "replicates": replicates, "seed": seed},
+        {**ready.not_judged, **judged.not_judged, **_without(ready.picks)},
+        (ready.statement[0], *whose, *ready.statement[1:], intervals),
+        {
+            "model": model,
+            "tolerance_s": tolerance,
+            "by": by,
+            "replicates": replicates,
+            "seed": seed,
+        },
     )
+
+
+def _without(picks: pd.DataFrame) -> dict[str, int]:
+    """How many picks lack what others of the same file have."""
+    notes = {}
+    for column, name in (("uncertainty_s", "sigma"), ("probability", "probability")):
+        lacking = int(picks[column].isna().sum())
+        if 0 < lacking < len(picks):
+            notes[f"{name} of picks that have none"] = lacking
+    return notes
+
+
+def check_tolerance(seconds: float) -> None:
+    """Whether a tolerance can be one.
+
+    Raises
+    ------
+    ConfigurationError
+        If not.
+    """
+    if not 0 < seconds <= LARGEST_TOLERANCE:
+        raise ConfigurationError(
+            f"--tolerance {seconds:g}: give seconds, more than 0 and at most {LARGEST_TOLERANCE:g}."
+        )
 
 
 def prepare(

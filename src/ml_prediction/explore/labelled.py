@@ -9,8 +9,12 @@ A phase without a sample is unknown, not absent.
 from __future__ import annotations
 
 import csv
+import logging
+import math
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +36,11 @@ COMPONENTS: Final = "ENZ"
 _START: Final = UTCDateTime(2023, 10, 9)
 _HIGHEST_START: Final = 6000  # hundredths of a second: over all phases of any window grid
 _LABELS: Final = "labels.csv"
+_BROKEN: Final = (
+    *(OSError, KeyError, ValueError, IndexError, TypeError),  # what is no npz file
+    *(EOFError, zipfile.BadZipFile, zlib.error),  # empty, or cut short
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +115,32 @@ def read_labelled(folder: Path) -> list[LabelledWindow]:
         If a file is missing or wrong; the message names it.
     """
     if (folder / _LABELS).is_file():
-        windows = list(_read_npz(folder))
+        everything = list(_read_npz(folder))
     elif (folder / "metadata.csv").is_file() or (folder / "chunks").is_file():
-        windows = list(_read_seisbench(folder))
+        everything = list(_read_seisbench(folder))
     else:
         raise ConfigurationError(
             f"{folder} is no labelled set: it has neither labels.csv (with npz files) nor "
             "metadata.csv (with waveforms.hdf5)."
         )
+    windows = [window for window in everything if window.samples]
     if not windows:
         raise DataError(f"{folder} has no window with a labelled P or S.")
+    if len(windows) < len(everything):
+        _log.warning(
+            "%s: %d of %d windows have neither P nor S labelled, and are left out.",
+            *(folder, len(everything) - len(windows), len(everything)),
+        )
+    outside = sum(
+        not 0 <= sample < window.data.shape[1]
+        for window in windows
+        for sample in window.samples.values()
+    )
+    if outside:
+        _log.warning(
+            "%s: %d labels lie outside of their windows: known, but not to be found there.",
+            *(folder, outside),
+        )
     return windows
 
 
@@ -214,28 +239,85 @@ def in_batches(cut: Sequence[Crop], size: int = 64) -> Iterator[Sequence[Crop]]:
 
 
 def _read_npz(folder: Path) -> Iterator[LabelledWindow]:
+    """Every window, labelled or not."""
     path = folder / _LABELS
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-    missing = {"file", "p_sample", "s_sample", "event_group"} - set(rows.fieldnames or ())
-    if missing:
-        raise DataError(f"{path}, line 1: no column {', '.join(sorted(missing))}.")
-    for number, row in enumerate(rows, 2):
-        try:
-            samples = {p: float(row[f"{p.lower()}_sample"] or "nan") for p in ("P", "S")}
-            rate = float(row.get("sampling_rate_hz") or 100.0)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}.") from error
-        try:
-            data = np.load(folder / row["file"])["data"].astype(np.float64)
-        except (OSError, KeyError, ValueError) as error:
+    for number, row in _rows(path):
+        where = f"{path}, line {number}"
+        samples = {p: _number(where, f"{p.lower()}_sample", row) for p in PHASES}
+        rate = _number(where, "sampling_rate_hz", {"sampling_rate_hz": "100", **row})
+        rate = 100.0 if math.isnan(rate) else rate
+        if not rate > 0:
+            raise DataError(f"{where}: sampling_rate_hz {rate:g}: give Hz, more than 0.")
+        data = _read_array(folder / row["file"], where)
+        known = {p: sample for p, sample in samples.items() if not math.isnan(sample)}
+        for phase, sample in known.items():
+            if not 0 <= sample < len(data):
+                raise DataError(
+                    f"{where}: {phase.lower()}_sample {sample:g} is outside of {row['file']}, "
+                    f"whose samples are 0 to {len(data) - 1}; leave it empty where it is unknown."
+                )
+        yield LabelledWindow(row["event_group"], data.T, rate, known)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of labels.csv with the number of their last line."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: no text in UTF-8; save it as UTF-8.") from error
+    rows = csv.reader(text.splitlines())
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        missing = {"file", "p_sample", "s_sample", "event_group"} - set(header)
+        if missing:
             raise DataError(
-                f"{path}, line {number}: {row['file']} can't be read ({error})."
-            ) from error
-        if data.ndim != 2 or data.shape[1] != len(COMPONENTS):
-            raise DataError(f"{folder / row['file']}: shape {data.shape}, not (sample, 3).")
-        known = {p: sample for p, sample in samples.items() if np.isfinite(sample)}
-        if known:
-            yield LabelledWindow(row["event_group"], data.T, rate, known)
+                f"{path}, line 1: no column {', '.join(sorted(missing))}; cells are separated by "
+                "commas."
+            )
+        for cells in rows:
+            if cells and len(cells) != len(header):
+                raise DataError(
+                    f"{path}, line {rows.line_num}: {len(cells)} cells, but the header has "
+                    f"{len(header)}; complete the line, or remove it."
+                )
+            if cells:
+                yield rows.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: no CSV ({error}).") from error
+
+
+def _number(where: str, name: str, row: Mapping[str, str]) -> float:
+    """Value of a cell; NaN where it is empty."""
+    text = row[name].strip()
+    try:
+        value = float(text or "nan")
+    except ValueError as error:
+        raise DataError(
+            f"{where}: {name} {text!r} is no number; leave it empty where it is unknown."
+        ) from error
+    if math.isinf(value):
+        raise DataError(f"{where}: {name} {text!r} is no number of anything.")
+    return value
+
+
+def _read_array(path: Path, where: str) -> npt.NDArray[np.float64]:
+    """``data`` of an npz file, shape (sample, 3)."""
+    if not path.is_file():
+        raise DataError(f"{where}: {path} can't be read (no such file).")
+    try:
+        with path.open("rb") as handle, np.load(handle) as file:
+            data = file["data"].astype(np.float64)
+    except _BROKEN as error:
+        raise DataError(
+            f"{where}: {path} can't be read ({error}); it must be an npz file with an array "
+            "'data'. Bring it anew, or remove the line."
+        ) from error
+    if data.ndim != 2 or data.shape[1] != len(COMPONENTS):
+        raise DataError(f"{where}: {path} has the shape {data.shape}, not (sample, 3).")
+    found: npt.NDArray[np.float64] = data
+    return found
 
 
 def _read_seisbench(folder: Path) -> Iterator[LabelledWindow]:
@@ -254,13 +336,18 @@ def _read_seisbench(folder: Path) -> Iterator[LabelledWindow]:
         if phase:
             columns[column] = phase
     for index in range(len(dataset)):
-        data, row = dataset.get_sample(index)
+        try:
+            data, row = dataset.get_sample(index)
+        except _BROKEN as error:
+            raise DataError(
+                f"{folder / 'metadata.csv'}, row {index + 1}: its waveforms can't be read "
+                f"({error})."
+            ) from error
         samples: dict[str, float] = {}
         for name, phase in columns.items():
             sample = float(row[name])
             if np.isfinite(sample):
                 samples[phase] = min(sample, samples.get(phase, np.inf))
-        if samples:
-            event = str(row.get("source_id") or row.get("trace_name"))
-            rate = float(row["trace_sampling_rate_hz"])
-            yield LabelledWindow(event, np.asarray(data, dtype=np.float64), rate, samples)
+        event = str(row.get("source_id") or row.get("trace_name"))
+        rate = float(row["trace_sampling_rate_hz"])
+        yield LabelledWindow(event, np.asarray(data, dtype=np.float64), rate, samples)

@@ -16,8 +16,8 @@ from typing import Any, Final
 from obspy import UTCDateTime
 
 from ml_prediction.errors import DataError
-from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, to_table
-from ml_prediction.util.times import NANOSECONDS, to_ns
+from ml_prediction.explore.arrivals import MARKERS, Arrivals, Origin, phase_of, to_table
+from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS, is_exact, to_ns
 
 FIRST_WORDS: Final = "# Snuffler Markers File Version"
 _VERSION: Final = "0.2"
@@ -61,7 +61,7 @@ def read_marker_arrivals(path: Path) -> Arrivals:
     for row in rows:
         if row["event"] in origins:
             row["magnitude"] = origins[row["event"]].magnitude
-    return Arrivals(path, "snuffler markers", to_table(rows), skipped, origins)
+    return Arrivals(path, MARKERS, to_table(rows), skipped, origins)
 
 
 def _take_phase(words: list[str], rows: list[dict[str, Any]], skipped: Counter[str]) -> None:
@@ -104,4 +104,7 @@ def _event(words: list[str]) -> tuple[str, Origin]:
 
 
 def _time(day: str, clock: str) -> int:
-    return to_ns(UTCDateTime(f"{day}T{clock}"))
+    time = UTCDateTime(f"{day}T{clock}")
+    if not is_exact(time):
+        raise ValueError(f"times are from the years {EARLIEST.year} to {LATEST.year - 1}")
+    return to_ns(time)

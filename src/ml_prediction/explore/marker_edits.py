@@ -25,6 +25,7 @@ from obspy.core.event import (
 from obspy.core.event import Pick as CataloguePick
 
 from ml_prediction.core.results import Pick
+from ml_prediction.errors import DataError
 from ml_prediction.explore.events import one_event
 from ml_prediction.explore.markers import Mark, load_markers, marks_of
 from ml_prediction.util.codes import NSLC
@@ -108,7 +109,12 @@ class Edits:
         return said + (f"; removed: {'; '.join(self.gone)}" if self.gone else "")
 
 
-def read_edits(bundle: EventBundle, markers: str | PathLike[str] | Sequence[Any]) -> Edits:
+def read_edits(
+    bundle: EventBundle,
+    markers: str | PathLike[str] | Sequence[Any],
+    *,
+    remove_all: bool = False,
+) -> Edits:
     """Compare markers with those of a bundle; see `EventBundle.from_markers`."""
     given = load_markers(markers) if isinstance(markers, str | PathLike) else list(markers)
     edits = Edits()
@@ -118,6 +124,9 @@ def read_edits(bundle: EventBundle, markers: str | PathLike[str] | Sequence[Any]
     left = _Left(known, shown)
     edits.kept = len(left.pair(_same))
     changes = [*left.pair(_same_span), *left.nearest()]
+    if known and not edits.kept and not changes and not remove_all:
+        name = str(markers) if isinstance(markers, str | PathLike) else "what was given"
+        raise DataError(_nothing_left(bundle.event_id, name, known, shown))
     dropped: set[str] = set()
     for mark, marker in changes:
         moved = abs(marker.start_ns - mark.start_ns) + abs(marker.end_ns - mark.end_ns)
@@ -145,6 +154,23 @@ def read_edits(bundle: EventBundle, markers: str | PathLike[str] | Sequence[Any]
     if touched or changes or left.shown:
         edits.event = event
     return edits
+
+
+def _nothing_left(event_id: str, name: str, known: Sequence[Mark], shown: Sequence[Shown]) -> str:
+    """Why none of the picks would be left, most likely, and what to do."""
+    stations = {(mark.code.network, mark.code.station) for mark in known}
+    if not shown:
+        why = "has no phase markers"
+    elif not any((each.code.network, each.code.station) in stations for each in shown):
+        there = sorted({f"{each.code.network}.{each.code.station}" for each in shown})
+        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+        why = f"has markers of {', '.join(there[:3])}{more}, where {event_id} has no picks"
+    else:
+        why = f"has no marker of the phase, channel and time of any pick of {event_id}"
+    return (
+        f"{name} {why}: all {len(known)} picks would be removed; give the markers of this "
+        "bundle, or say --remove-all (remove_all=True)."
+    )
 
 
 class _Left:

@@ -23,12 +23,15 @@ class Processed:
         Span of the data.
     source
         Where this is known from.
+    models
+        ``NAME:WEIGHTS`` of those that picked, each for itself; empty where it is not known.
     """
 
     stations: frozenset[tuple[str, str]]
     start_ns: int
     end_ns: int
     source: str
+    models: tuple[str, ...] = ()
 
 
 def read_processed(summary: Mapping[str, Any]) -> Processed:
@@ -46,4 +49,5 @@ def read_processed(summary: Mapping[str, Any]) -> Processed:
         to_ns(UTCDateTime(span["start"])),
         to_ns(UTCDateTime(span["end"])),
         "the run's summary.json",
+        tuple(f"{each['name']}:{each['weights']}" for each in summary.get("models", ())),
     )

@@ -15,11 +15,11 @@ from obspy.core.event import Event, Pick
 from obspy.core.event import Origin as ObspyOrigin
 
 from ml_prediction.errors import DataError
-from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, to_table
+from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, refuse_senseless, to_table
 from ml_prediction.util.times import to_ns
 
 KM_PER_DEGREE: Final = 111.195  # of a sphere of 6371 km
-_OURS: Final = re.compile(r"\b(probability|quality|width|model|sha256)=(\S+)")
+_OURS: Final = re.compile(r"\b(probability|quality|width|model|weights|sha256)=(\S+)")
 
 
 def read_quakeml_arrivals(path: Path) -> Arrivals:
@@ -58,6 +58,7 @@ def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:
             rows.append(
                 {**row, "event": name if origin is not None else "", "magnitude": magnitude}
             )
+    refuse_senseless(path, rows)
     return Arrivals(path, "QuakeML", to_table(rows), skipped, origins)
 
 
@@ -112,6 +113,7 @@ def _columns(pick: Pick) -> dict[str, Any]:
         "quality": float(said.get("quality", "nan")),
         "source": pick.evaluation_mode or "",
         "model": said.get("model", ""),
+        "weights": said.get("weights", ""),
         "weights_sha256": said.get("sha256", ""),
     }
 

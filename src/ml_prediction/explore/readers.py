@@ -49,6 +49,13 @@ def read_arrivals(path: str | os.PathLike[str]) -> Arrivals:
         return read_marker_arrivals(file)
     if b"," in start.split(b"\n", 1)[0] and b"\0" not in start:
         return read_csv_arrivals(file)
+    first_line = start.split(b"\n", 1)[0]
+    for sign, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if sign in first_line and b"\0" not in start:
+            raise DataError(
+                f"{file}, line 1: its cells are separated by {name}; save it as CSV with commas "
+                "between cells and points in numbers."
+            )
     raise DataError(
         f"{file}: neither QuakeML, nor CSV with a header line, nor Parquet, nor a snuffler marker "
         "file; give one of these."

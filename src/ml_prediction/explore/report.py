@@ -20,6 +20,7 @@ from ml_prediction.util.times import isoformat, to_utc
 
 FORMATS: Final = ("csv", "json", "html", "png")
 NAME: Final = "evaluation"
+TABLES: Final = ("statistics", "sigma", "probability", "sweep", "outcomes")
 
 _INTERVALS: Final = ("recall", "precision", "f1", "median_s", "spread_s")
 
@@ -43,15 +44,11 @@ def write_report(
     Raises
     ------
     ConfigurationError
-        If a format is unknown, or an evaluation is there already.
+        As `check_report`.
     OSError
         If a file can't be written.
     """
-    unknown = set(formats) - set(FORMATS)
-    if unknown or not formats:
-        raise ConfigurationError(
-            f"--formats {','.join(formats)}: known are {', '.join(FORMATS)}, separated by commas."
-        )
+    check_report(folder, formats, overwrite=overwrite)
     files: dict[str, bytes] = {}
     if "csv" in formats:
         for name, table in _tables(evaluation).items():
@@ -66,15 +63,39 @@ def write_report(
         files[f"{NAME}.html"] = to_html(evaluation, picture).encode()
     if "png" in formats:
         files[f"{NAME}.png"] = picture
-    there = [name for name in files if (folder / name).exists()]
-    if there and not overwrite:
-        raise ConfigurationError(
-            f"{folder} has {there[0]} already: choose another --out, or say --overwrite."
-        )
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         write_whole(folder / name, data)
     return sorted(files)
+
+
+def check_report(folder: Path | None, formats: Sequence[str], *, overwrite: bool = False) -> None:
+    """Whether an evaluation may be written so, before it is made.
+
+    Raises
+    ------
+    ConfigurationError
+        If a format is unknown, the folder is none, or has an evaluation already.
+    """
+    unknown = set(formats) - set(FORMATS)
+    if unknown or not formats:
+        raise ConfigurationError(
+            f"--formats {','.join(formats)}: known are {', '.join(FORMATS)}, separated by commas."
+        )
+    if folder is None:
+        return
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise ConfigurationError(
+                f"--out {folder}: {place} is a file; name a folder, which is made if need be."
+            )
+    names = [f"{NAME}_{name}.csv" for name in TABLES] if "csv" in formats else []
+    names += [f"{NAME}.{format_}" for format_ in formats if format_ != "csv"]
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise ConfigurationError(
+            f"{folder} has {there[0]} already: choose another --out, or say --overwrite."
+        )
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -154,13 +175,7 @@ def _tables(evaluation: Evaluation) -> Mapping[str, pd.DataFrame]:
     outcomes = evaluation.outcomes.drop(columns="time_ns")
     times = [isoformat(to_utc(time)) for time in evaluation.outcomes["time_ns"]]
     outcomes.insert(2, "time", times)
-    return {
-        "statistics": evaluation.statistics,
-        "sigma": evaluation.sigma,
-        "probability": evaluation.probability,
-        "sweep": evaluation.sweep,
-        "outcomes": outcomes,
-    }
+    return {n: outcomes if n == "outcomes" else getattr(evaluation, n) for n in TABLES}
 
 
 def _plain(value: Any) -> Any:

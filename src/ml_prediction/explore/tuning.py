@@ -21,7 +21,7 @@ from ml_prediction.config import PipelineConfig
 from ml_prediction.core.packets import to_packets
 from ml_prediction.core.pipeline import Pipeline
 from ml_prediction.core.results import Pick
-from ml_prediction.errors import ConfigurationError
+from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import PHASES, Arrivals, to_table
 from ml_prediction.explore.bootstrap import Interval, Resampling, ratio
 from ml_prediction.explore.calibration import FOLDS, folds_of
@@ -83,9 +83,9 @@ class Trial:
     setting
         What was tried.
     thresholds
-        Best by phase, on all events.
+        Best by phase, on all events; the model's own of phases that are not tuned.
     f1
-        Of each phase and of their ``mean``: held out, with its interval.
+        Of each tuned phase and of their ``mean``: held out, with its interval.
     recall, precision
         Of each phase, held out.
     gain
@@ -270,6 +270,25 @@ def score(
     return Score(counts, tuple(thresholds))
 
 
+def tunable(cut: Sequence[Crop]) -> tuple[str, ...]:
+    """Phases with arrivals of so many events that each fold can hold some out.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    events = {p: {crop.event for crop in cut if p in crop.arrivals} for p in PHASES}
+    found = tuple(phase for phase, names in events.items() if len(names) >= FOLDS)
+    if not found:
+        has = " and ".join(f"{phase} of {len(names)}" for phase, names in events.items())
+        raise DataError(
+            f"Too little to tune with: the cuts have {has} events; label {FOLDS} or more, so that "
+            "thresholds can be judged on events that did not choose them."
+        )
+    return found
+
+
 def held_out(result: Score, events: Sequence[str], seed: int = 0) -> dict[str, Counts]:
     """Counts (event, 3) of each phase, at thresholds that the other folds have chosen."""
     folds = folds_of(events, seed)
@@ -290,6 +309,7 @@ def compare(
     defaults: dict[str, float],
     replicates: int = 1000,
     seed: int = 0,
+    phases: Sequence[str] = PHASES,
 ) -> list[Trial]:
     """Judge all settings on the same bootstrap samples, the best first.
 
@@ -303,16 +323,17 @@ def compare(
         The model's own threshold of each phase.
     replicates, seed
         Of the bootstrap.
+    phases
+        Those that are tuned, from `tunable`; others keep the model's own threshold.
     """
     resampling = Resampling(len(events), replicates, seed)
     trials = []
     base_of: dict[bool, npt.NDArray[np.float64]] = {}
     for setting, result in scores.items():
-        own = held_out(result, events, seed)
+        judged = [p for p in phases if p in defaults and result.counts[p].any()]
+        own = {p: n for p, n in held_out(result, events, seed).items() if p in judged}
         f1, replicas = {}, []
         for phase, counts in own.items():
-            if not counts.sum():
-                continue
             drawn = _f1(np.einsum("bu,uk->bk", resampling.weights, counts))
             f1[phase] = resampling.interval(float(_f1(counts.sum(axis=0))), drawn, len(events))
             replicas.append(drawn)
@@ -330,8 +351,10 @@ def compare(
             Trial(
                 setting,
                 {
-                    phase: result.thresholds[int(np.argmax(_f1(counts.sum(axis=1))))]
-                    for phase, counts in result.counts.items()
+                    phase: result.thresholds[int(np.argmax(_f1(result.counts[phase].sum(axis=1))))]
+                    if phase in judged
+                    else threshold
+                    for phase, threshold in defaults.items()
                 },
                 f1,
                 {p: float(ratio(n[0], n[0] + n[1])) for p, n in totals.items()},
@@ -340,9 +363,12 @@ def compare(
                 float(
                     np.mean(
                         [
-                            _f1(counts[_index(result.thresholds, defaults[phase])].sum(axis=0))
-                            for phase, counts in result.counts.items()
-                            if counts.sum()
+                            _f1(
+                                result.counts[phase][
+                                    _index(result.thresholds, defaults[phase])
+                                ].sum(axis=0)
+                            )
+                            for phase in judged
                         ]
                     )
                 ),

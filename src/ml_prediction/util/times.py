@@ -6,6 +6,10 @@ from typing import Final
 
 from obspy import UTCDateTime
 
+EARLIEST: Final = UTCDateTime(1700, 1, 1)
+LATEST: Final = UTCDateTime(2200, 1, 1)
+"""Times between them, and sums of them and a year, fit into 64 bits of nanoseconds."""
+
 NANOSECONDS: Final = 1_000_000_000
 """Nanoseconds in one second."""
 
@@ -18,6 +22,11 @@ def to_utc(time_ns: int) -> UTCDateTime:
 def to_ns(time: UTCDateTime) -> int:
     """ObsPy's UTCDateTime as integer nanoseconds."""
     return int(time.ns)
+
+
+def is_exact(time: UTCDateTime) -> bool:
+    """Whether a time fits into 64 bits of nanoseconds, with room to spare."""
+    return bool(EARLIEST <= time < LATEST)
 
 
 def seconds_to_ns(seconds: float) -> int:
