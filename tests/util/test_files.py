@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_prediction.util.files import make_folders, write_whole
+from ml_prediction.util.files import inside, make_folders, write_whole
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -35,3 +35,16 @@ def test_what_fails_leaves_the_old_one_and_nothing_else(
         write_whole(path, b"new", sync=True)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../../x", "out/x", "a/out/x"])
+def test_names_that_lead_out_of_a_folder_are_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "here"
+    (folder / "a").mkdir(parents=True)
+    for link in (folder / "out", folder / "a" / "out"):
+        link.symlink_to(tmp_path)
+    assert inside(folder, "a/b.txt") == folder / "a" / "b.txt"
+    (tmp_path / "linked").symlink_to(folder)  # the folder itself may be one
+    assert inside(tmp_path / "linked", "a/b.txt") == tmp_path / "linked" / "a" / "b.txt"
+    with pytest.raises(ValueError, match="leads out"):
+        inside(folder, name)

@@ -32,7 +32,7 @@ from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.arrivals import Origin
 from ml_prediction.explore.bundle_extent import extent_of
 from ml_prediction.explore.bundle_files import EVENT, about, describe, fields_of, files_of
-from ml_prediction.explore.bundle_folder import read_folder, write_folder
+from ml_prediction.explore.bundle_folder import REMEDY, read_folder, write_folder
 from ml_prediction.explore.bundle_steps import PathLike
 from ml_prediction.explore.bundle_waveforms import CHANNELS, AnyClient, Asked, as_server
 from ml_prediction.explore.comcat_history import Contribution, history_frame
@@ -163,10 +163,12 @@ class EventBundle:
         files, said = read_folder(path)
         try:
             return cls(**fields_of(files, said))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, DataError | ConfigurationError):
                 raise
-            raise DataError(f"{path}: its files don't fit together ({error!r}).") from error
+            raise DataError(
+                f"{path}: its files don't fit together ({error!r}). {REMEDY}"
+            ) from error
 
     def save(self, folder: PathLike) -> Path:
         """Save as a plain folder (see `bundle_folder`); returns it.

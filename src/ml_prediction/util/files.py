@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ml_prediction.errors import ConfigurationError
 
@@ -43,6 +43,33 @@ def write_whole(
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Path of a file that a document in a folder names.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    name
+        Relative to it, with slashes.
+
+    Raises
+    ------
+    ValueError
+        If it leads out of the folder: an absolute name, one with ``..``, or through a link.
+    """
+    plain = PurePosixPath(name)
+    path = folder / plain
+    if (
+        plain.is_absolute()
+        or ".." in plain.parts
+        or not plain.parts
+        or not path.resolve().is_relative_to(folder.resolve())
+    ):
+        raise ValueError(f"file name {name!r} leads out of the folder")
+    return path
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
