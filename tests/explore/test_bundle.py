@@ -326,6 +326,12 @@ def test_one_event_of_several_must_be_named(tmp_path: Path) -> None:
         EventBundle.from_quakeml(path, "xx3")
 
 
+@pytest.mark.parametrize("body", [b"", b"no XML", b"<html/>", b"<a><b/></a>", quakeml()[:900]])
+def test_a_document_that_is_no_quakeml_is_an_error(body: bytes) -> None:
+    with pytest.raises(DataError, match="the QuakeML document: can't be read as QuakeML"):
+        EventBundle.from_quakeml(body)
+
+
 @pytest.mark.parametrize("step", ["event", "waveforms", "stations"])
 def test_a_file_that_is_something_else_is_named(tmp_path: Path, step: str) -> None:
     path = tmp_path / "notes.txt"
