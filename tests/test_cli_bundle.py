@@ -76,6 +76,21 @@ def test_what_fails_is_completed_by_the_same_command(
     assert len(EventBundle.load(tmp_path / "xx1").miniseed) == 10
 
 
+def test_another_command_tells_of_earlier_failures_and_leaves_them_to_the_earlier(
+    tmp_path: Path, center: Center, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bundle", "xx1", "--out", str(tmp_path), *servers(center)]
+    center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    assert run(command) == 3
+    center.faults = []
+    assert run([*command, "--stations", "YY.LONE"]) == 0
+    said = capsys.readouterr()
+    assert "6 requests of an earlier command failed, first XX.MIDD..HHE" in said.err
+    assert "failed: 6 requests" in said.out
+    assert run(command) == 0
+    assert EventBundle.load(tmp_path / "xx1").failed == ()
+
+
 @pytest.mark.slow
 def test_a_killed_run_keeps_what_came_and_continues(tmp_path: Path, center: Center) -> None:
     command = ["bundle", "xx1", "--out", str(tmp_path), *servers(center), "--parallel", "1"]

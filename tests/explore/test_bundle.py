@@ -159,6 +159,47 @@ def test_waveforms_that_fail_keep_what_came_and_a_second_call_completes_them(
     assert not any("NEAR" in body for body in posted)  # only what was missing
 
 
+def test_what_failed_is_asked_for_again_after_another_extent(
+    quake_center: Center, server: Server, bundle: EventBundle
+) -> None:
+    near = {"stations": ["XX.NEAR", "XX.MIDD"]}
+    start = EventBundle.from_comcat("xx1", server)
+    quake_center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    first = start.fetch_waveforms(server, **near)  # type: ignore[arg-type]
+    assert len(first.failed) == 6
+    quake_center.faults = []
+    other = first.fetch_waveforms(server, stations=["YY.FAR"])
+    assert other.failed == first.failed
+    assert other.fetch_waveforms(server, stations=["YY.FAR"]) is other
+    again = other.fetch_waveforms(server, **near)  # type: ignore[arg-type]
+    assert again.failed == ()
+    assert set(again.miniseed) == set(bundle.miniseed)
+    assert again.fetch_waveforms(server, **near) is again  # type: ignore[arg-type]
+
+
+def test_what_came_with_a_longer_time_failed_no_more(quake_center: Center, server: Server) -> None:
+    start = EventBundle.from_comcat("xx1", server)
+    quake_center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    first = start.fetch_waveforms(server, 30.0)
+    quake_center.faults = []
+    shorter = first.fetch_waveforms(server, 10.0)
+    assert shorter.failed == first.failed
+    assert shorter.fetch_waveforms(server, 60.0).failed == ()
+
+
+def test_an_extent_that_fails_when_asked_again_is_not_complete(
+    quake_center: Center, server: Server
+) -> None:
+    start = EventBundle.from_comcat("xx1", server)
+    quake_center.faults = [Fault("dataselect", "status", 204, times=2, containing="MIDD")]
+    first = start.fetch_waveforms(server)
+    quake_center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    second = first.fetch_waveforms(server, again=True)
+    assert second.failed
+    quake_center.faults = []
+    assert second.fetch_waveforms(server).failed == ()
+
+
 def test_413_asks_for_less_and_gets_all(
     quake_center: Center, server: Server, bundle: EventBundle
 ) -> None:

@@ -68,7 +68,7 @@ class EventBundle:
     asked
         What data centres were asked for, and what came of it.
     fetched
-        Checksums of the extents (server, stations, channels, times) that were asked for.
+        Checksums of the extents (server, stations, channels, times) of which nothing failed.
     picks, detections
         The models'.
     picked_by
@@ -278,7 +278,7 @@ class EventBundle:
 
     @property
     def failed(self) -> tuple[Asked, ...]:
-        """What the data centre failed to give: the same step again asks for it again."""
+        """What a data centre failed to give: the step that asked for it asks for it again."""
         return tuple(each for each in self.asked if each.outcome == "failed")
 
     def __str__(self) -> str:

@@ -11,9 +11,11 @@ from typing import Final
 from ml_prediction.data.fdsn import Server
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.explore.bundle import EventBundle
+from ml_prediction.explore.bundle_extent import extent_of
 from ml_prediction.explore.bundle_folder import is_bundle
 from ml_prediction.explore.bundle_picks import run_ids
-from ml_prediction.explore.bundle_waveforms import CHANNELS
+from ml_prediction.explore.bundle_steps import key_of
+from ml_prediction.explore.bundle_waveforms import CHANNELS, Asked
 from ml_prediction.models import Model
 from ml_prediction.models.ensemble import Ensemble
 
@@ -96,6 +98,14 @@ def build(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
     if recipe.plot and bundle.miniseed:
         bundle.plot(folder / SECTION)
     return bundle
+
+
+def failed_of(bundle: EventBundle, recipe: Recipe) -> tuple[Asked, ...]:
+    """What failed of what a recipe asks for; an earlier one may have asked for more."""
+    if recipe.data is None:
+        return ()
+    extent = extent_of(bundle, recipe.pad, recipe.channels, recipe.radius_km, recipe.stations)
+    return () if key_of(recipe.data, extent) in bundle.fetched else bundle.failed
 
 
 def _start(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:

@@ -117,10 +117,22 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Records by channel, and what came of each request."""
+    """What is there after a request.
+
+    Attributes
+    ----------
+    miniseed
+        Records by channel.
+    asked
+        What came of each request, of earlier ones too.
+    failed, requests
+        Which of this extent's failed, of how many.
+    """
 
     miniseed: dict[str, bytes]
     asked: tuple[Asked, ...]
+    failed: tuple[Asked, ...]
+    requests: int
 
 
 def as_server(
@@ -217,8 +229,7 @@ def fetch(
         If the stations can't be found, or if nothing at all is there and all failed.
     """
     settled = ("kept",) if again else ("kept", "absent")
-    # What failed before and is not wanted now is nobody's loss.
-    history = {each.key: each for each in asked if each.outcome != "failed"}
+    history = {each.key: each for each in asked}
     units = _units(extent, find(extent, server))
     wanted = [unit for unit in units if _outcome(history.get(_key(unit))) not in settled]
     holder = nullcontext(str(cache)) if cache else tempfile.TemporaryDirectory(prefix="bundle-")
@@ -234,10 +245,12 @@ def fetch(
             if outcome == "kept":
                 name = str(unit.code)
                 miniseed[name] = merge(miniseed.get(name, b""), store.path(unit).read_bytes())
-    failed = [each for each in history.values() if each.outcome == "failed"]
+    left = sorted(_without_made_up(history.values()), key=lambda each: each.key)
+    mine = {_key(unit) for unit in units}
+    failed = tuple(each for each in left if each.outcome == "failed" and each.key in mine)
     if failed and not miniseed:
         raise ServiceError(f"No waveforms came: {failed[0].reason}")
-    return Fetched(miniseed, tuple(sorted(history.values(), key=lambda each: each.key)))
+    return Fetched(miniseed, tuple(left), failed, len(units))
 
 
 def stations_of(codes: Iterable[NSLC], time: UTCDateTime, server: Server) -> bytes | None:
@@ -348,6 +361,24 @@ def _what_came(unit: Unit, store: Store, failures: Mapping[Unit, str]) -> tuple[
     if unit in failures:
         return "failed", failures[unit]
     return "absent", store.absence(unit) or "no data"
+
+
+def _without_made_up(asked: Iterable[Asked]) -> list[Asked]:
+    """All but what failed once, and has come since with a longer time."""
+    asked = list(asked)
+    kept: dict[NSLC, list[Asked]] = {}
+    for each in asked:
+        if each.outcome == "kept":
+            kept.setdefault(each.code, []).append(each)
+    return [
+        each
+        for each in asked
+        if each.outcome != "failed"
+        or not any(
+            whole.start_ns <= each.start_ns and each.end_ns <= whole.end_ns
+            for whole in kept.get(each.code, ())
+        )
+    ]
 
 
 def _key(unit: Unit) -> tuple[NSLC, int, int]:

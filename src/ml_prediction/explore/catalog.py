@@ -26,7 +26,7 @@ from ml_prediction.data.store import alone
 from ml_prediction.errors import ConfigurationError, DataError, ServiceError
 from ml_prediction.explore.bundle import EventBundle
 from ml_prediction.explore.bundle_folder import is_bundle, plain_name
-from ml_prediction.explore.bundle_recipe import Recipe, build
+from ml_prediction.explore.bundle_recipe import Recipe, build, failed_of
 from ml_prediction.explore.bundle_waveforms import AnyClient, as_server
 from ml_prediction.util.files import write_whole
 from ml_prediction.util.times import isoformat, to_utc
@@ -263,8 +263,9 @@ class BundleCatalog:
                     raise
             else:
                 in_a_row = 0
-                if bundle.failed:
-                    failed.failed[event.event_id] = f"waveforms: {bundle.failed[0]}"
+                lost = failed_of(bundle, recipe)
+                if lost:
+                    failed.failed[event.event_id] = f"waveforms: {lost[0]}"
                 yield bundle
             if done is not None:
                 done(number)
