@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_center import PICKS, RATE, TIME, quakeml, waveforms
+from bundle_center import PICKS, RATE, TIME, Archive, quakeml, waveforms
 from fdsn_servers import Center, Fault, free_port
 from obspy import Stream, Trace, read, read_events, read_inventory
 from obspy.clients.fdsn.client import Client
@@ -230,6 +230,15 @@ def test_204_is_absent_and_asked_for_again_on_request_only(
     quake_center.faults = []
     assert none.fetch_waveforms(server) is none
     assert none.fetch_waveforms(server, again=True).miniseed == bundle.miniseed
+
+
+def test_what_one_centre_has_not_is_asked_of_another(
+    quake_archive: Archive, quake_center: Center, server: Server, bundle: EventBundle
+) -> None:
+    quake_center.faults = [Fault("dataselect", "status", 204, times=99)]
+    none = EventBundle.from_comcat("xx1", server).fetch_waveforms(server)
+    with quake_archive.center() as other:
+        assert none.fetch_waveforms(other.url).miniseed == bundle.miniseed
 
 
 def test_nothing_at_all_is_an_error(quake_center: Center, server: Server) -> None:

@@ -78,7 +78,14 @@ def fields_of(files: Mapping[str, bytes], said: Mapping[str, Any]) -> dict[str, 
             {str(_code(code)): files[name] for name, code in said["waveforms"].items()}
         ),
         "asked": tuple(
-            Asked(NSLC(*a["code"]), a["start_ns"], a["end_ns"], a["outcome"], a["reason"])
+            Asked(
+                code=NSLC(*a["code"]),
+                start_ns=a["start_ns"],
+                end_ns=a["end_ns"],
+                outcome=a["outcome"],
+                reason=a["reason"],
+                server=a.get("server", ""),  # bundles of before have none
+            )
             for a in said["asked"]
         ),
         "fetched": tuple(map(str, said["fetched"])),

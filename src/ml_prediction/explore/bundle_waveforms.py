@@ -29,6 +29,7 @@ from ml_prediction.data.store import Store
 from ml_prediction.data.transfer import get_all
 from ml_prediction.errors import ConfigurationError, DataError, ServiceError
 from ml_prediction.explore.arrivals import Origin
+from ml_prediction.explore.bundle_folder import plain_name
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_utc
 
@@ -61,6 +62,8 @@ class Asked:
         ``kept``, ``absent`` (the server has none, and says so), or ``failed`` (ask again).
     reason
         Of the latter two.
+    server
+        URL of the data centre: another may have what this one has not.
     """
 
     code: NSLC
@@ -68,6 +71,7 @@ class Asked:
     end_ns: int
     outcome: Outcome
     reason: str = ""
+    server: str = ""
 
     @property
     def key(self) -> tuple[NSLC, int, int]:
@@ -212,7 +216,7 @@ def fetch(
     server
         Data centre.
     known, asked
-        What is there from before; ``kept`` and ``absent`` are not asked for again.
+        What is there from before; it is not asked for again, nor what this server has not.
     parallel
         Requests at the same time.
     again
@@ -228,20 +232,19 @@ def fetch(
     ServiceError
         If the stations can't be found, or if nothing at all is there and all failed.
     """
-    settled = ("kept",) if again else ("kept", "absent")
     history = {each.key: each for each in asked}
     units = _units(extent, find(extent, server))
-    wanted = [unit for unit in units if _outcome(history.get(_key(unit))) not in settled]
+    wanted = [unit for unit in units if not _settled(history.get(_key(unit)), server, again)]
     holder = nullcontext(str(cache)) if cache else tempfile.TemporaryDirectory(prefix="bundle-")
     with holder as folder:
-        store = Store(Path(folder), Path(folder) / "notes")
+        store = Store(Path(folder), Path(folder) / "notes" / plain_name(server.url))
         if again:
             store.forget_absences()
         failures = _transfer(wanted, store, server, parallel, done)
         miniseed = dict(known)
         for unit in wanted:
             outcome, reason = _what_came(unit, store, failures)
-            history[_key(unit)] = Asked(*_key(unit), outcome, reason)
+            history[_key(unit)] = Asked(*_key(unit), outcome, reason, server.url)
             if outcome == "kept":
                 name = str(unit.code)
                 miniseed[name] = merge(miniseed.get(name, b""), store.path(unit).read_bytes())
@@ -385,8 +388,11 @@ def _key(unit: Unit) -> tuple[NSLC, int, int]:
     return unit.code, unit.start_ns, unit.end_ns
 
 
-def _outcome(asked: Asked | None) -> Outcome | None:
-    return None if asked is None else asked.outcome
+def _settled(asked: Asked | None, server: Server, again: bool) -> bool:
+    """Whether it is of no use to ask a server for it."""
+    if asked is None or asked.outcome == "failed":
+        return False
+    return asked.outcome == "kept" or (asked.server == server.url and not again)
 
 
 def miniseed_of(stream: Stream) -> bytes:
