@@ -167,6 +167,20 @@ def test_a_catalogue_is_listed_made_and_continued(
     ("arguments", "word"),
     [
         pytest.param(["bundle", "xx1", "--pad", "many"], "--pad", id="pad"),
+        *(
+            pytest.param(["bundle", "xx1", f"--pad={pad}"], "--pad", id=f"pad {pad}")
+            for pad in ("nan", "inf", "1e12", "-1e5", "1,nan")
+        ),
+        pytest.param(["bundle", "xx1", "--channels", ""], "--channels", id="channels"),
+        pytest.param(["bundle", "xx1", "--radius", "nan"], "--radius", id="radius"),
+        pytest.param(
+            ["bundle", "xx1", "--radius", "10", "--stations", "YY.FAR"],
+            "exclude each other",
+            id="radius and stations",
+        ),
+        pytest.param(
+            ["catalog", "--from", "2020", "--to", "2021", "--pad", "nan"], "--pad", id="catalog pad"
+        ),
         pytest.param(["bundle", "xx1", "--weights", "x"], "--weights", id="weights"),
         pytest.param(
             ["bundle", "xx1", "--pick", "EQTransformer", "--combine", "mean"],

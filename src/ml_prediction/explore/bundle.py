@@ -26,10 +26,12 @@ from obspy import Inventory, Stream, read_inventory
 from obspy.core.event import Event
 
 from ml_prediction.core.results import Detection, Pick
+from ml_prediction.data.transfer import check_parallel
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_steps as steps
 from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.arrivals import Origin
+from ml_prediction.explore.bundle_choice import choice_of
 from ml_prediction.explore.bundle_extent import extent_of
 from ml_prediction.explore.bundle_files import EVENT, about, describe, fields_of, files_of
 from ml_prediction.explore.bundle_folder import REMEDY, read_folder, write_folder
@@ -355,7 +357,7 @@ class EventBundle:
             Seconds before the origin time, and after the S wave has passed the farthest station
             (distance over 3 km/s; also after the last analyst pick); one number is for both.
         channels
-            Codes or patterns.
+            Codes or patterns; a text is several between commas.
         radius_km
             All stations within; None: those with catalogue picks.
         stations
@@ -374,12 +376,14 @@ class EventBundle:
         Raises
         ------
         ConfigurationError
-            If it is not known which stations are wanted.
+            If it is not known which stations are wanted, or an argument is out of range.
         ServiceError
             If the stations can't be found, or nothing at all came.
         """
+        check_parallel(parallel)
+        choice = choice_of(pad, channels, radius_km, stations)
         server = as_server(client, timeout, attempts)
-        extent = extent_of(self, pad, channels, radius_km, stations)
+        extent = extent_of(self, choice)
         found = steps.fetch_waveforms(
             self,
             server,

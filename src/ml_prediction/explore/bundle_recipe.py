@@ -11,6 +11,7 @@ from typing import Final
 from ml_prediction.data.fdsn import Server
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.explore.bundle import EventBundle
+from ml_prediction.explore.bundle_choice import choice_of
 from ml_prediction.explore.bundle_extent import extent_of
 from ml_prediction.explore.bundle_folder import is_bundle
 from ml_prediction.explore.bundle_picks import run_ids
@@ -104,7 +105,8 @@ def failed_of(bundle: EventBundle, recipe: Recipe) -> tuple[Asked, ...]:
     """What failed of what a recipe asks for; an earlier one may have asked for more."""
     if recipe.data is None:
         return ()
-    extent = extent_of(bundle, recipe.pad, recipe.channels, recipe.radius_km, recipe.stations)
+    choice = choice_of(recipe.pad, recipe.channels, recipe.radius_km, recipe.stations)
+    extent = extent_of(bundle, choice)
     return () if key_of(recipe.data, extent) in bundle.fetched else bundle.failed
 
 

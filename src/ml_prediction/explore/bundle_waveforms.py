@@ -175,7 +175,7 @@ def find(extent: Extent, server: Server) -> list[Channel]:
     region = Region(  # of the whole world, too, for the distances
         latitude=extent.origin.latitude,
         longitude=extent.origin.longitude,
-        radius_km=extent.radius_km or ANTIPODE_KM,
+        radius_km=ANTIPODE_KM if extent.radius_km is None else extent.radius_km,
     )
     start, end = extent.span()
     found: dict[NSLC, Channel] = {}
