@@ -172,6 +172,14 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path, picked: EventBundle) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_file_in_the_way_is_named_without_options_of_a_command(
+    tmp_path: Path, bundle: EventBundle
+) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"mine can't be made .*choose another\.$"):
+        bundle.save(tmp_path / "mine")
+
+
 def test_another_events_folder_is_refused(folder: Path, picked: EventBundle) -> None:
     other = EventBundle("xx2", picked.quakeml)
     with pytest.raises(ConfigurationError, match="has the bundle of xx1"):
