@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from bundle_center import QUAKE, bundle_archive, quakeml
 from fdsn_servers import Center, Fault
 from kill_and_resume import environment
+from obspy import read_events
 
 from ml_prediction import EventBundle
 from ml_prediction.cli import run
@@ -131,6 +133,29 @@ def test_an_event_of_a_file_needs_no_comcat(tmp_path: Path, center: Center) -> N
     assert run([*command, *servers(center)]) == 0
     assert not center.requests("event")
     assert len(EventBundle.load(tmp_path / "mine").miniseed) == 10
+
+
+def test_another_document_than_the_bundles_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "mine.xml", tmp_path / "other.xml"
+    catalogue = read_events(BytesIO(quakeml()))
+    second = read_events(BytesIO(quakeml().replace(b"eventid=xx1", b"eventid=xx2")))[0]
+    second.origins[0].depth = 5000.0
+    catalogue.append(second)
+    catalogue.write(str(path), format="QUAKEML")
+    other.write_bytes(quakeml().replace(b"impulsive", b"emergent"))
+    command = ["bundle", "xx2", "--out", str(tmp_path), "--no-waveforms"]
+    assert run([*command, "--quakeml", str(path)]) == 0
+    assert run([*command, "--quakeml", str(path)]) == 0
+    before = EventBundle.load(tmp_path / "xx2")
+    capsys.readouterr()
+    assert run([*command, "--quakeml", str(other)]) == 2
+    assert "leave out --quakeml" in capsys.readouterr().err
+    assert run([*command, "--quakeml", str(tmp_path / "none.xml")]) == 2
+    assert "none.xml" in capsys.readouterr().err
+    assert run(command) == 0
+    assert EventBundle.load(tmp_path / "xx2") == before
 
 
 def test_edits_of_a_marker_file_go_into_the_bundle(

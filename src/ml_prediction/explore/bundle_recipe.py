@@ -112,7 +112,10 @@ def failed_of(bundle: EventBundle, recipe: Recipe) -> tuple[Asked, ...]:
 
 def _start(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
     if is_bundle(folder):
-        return EventBundle.load(folder)
+        bundle = EventBundle.load(folder)
+        if recipe.quakeml is not None:
+            _check_same(bundle, recipe.quakeml, folder)
+        return bundle
     if recipe.quakeml is not None:
         bundle = EventBundle.from_quakeml(recipe.quakeml, event_id)
     elif recipe.events is not None:
@@ -122,6 +125,17 @@ def _start(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
         raise ConfigurationError(f"{event_id}: name a server of events, or a QuakeML file.")
     bundle.save(folder)
     return bundle
+
+
+def _check_same(bundle: EventBundle, quakeml: Path, folder: Path) -> None:
+    """A document that a bundle does not have must not be passed over in silence."""
+    given = EventBundle.from_quakeml(quakeml, bundle.event_id)
+    # Of several events one is written anew, with other bytes each time.
+    if given.quakeml != bundle.quakeml and given.event != bundle.event:
+        raise ConfigurationError(
+            f"{folder} has a bundle already, of another event or another state of it than "
+            f"{quakeml}: leave out --quakeml to go on with it, or choose another --out."
+        )
 
 
 def _fetch(bundle: EventBundle, folder: Path, recipe: Recipe, server: Server) -> EventBundle:
