@@ -188,6 +188,21 @@ def test_a_catalogue_is_listed_made_and_continued(
     assert "1 of 1 bundles complete" in capsys.readouterr().out
 
 
+def test_a_catalogue_without_events_or_waveforms_is_not_complete(
+    tmp_path: Path, center: Center, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["catalog", "--from", "2024-05-01", "--to", "2024-05-03", *servers(center)]
+    assert run([*command, "--out", str(tmp_path / "a"), "--channels", "LH?"]) == 4
+    said = capsys.readouterr().out
+    assert "0 of 1 bundles complete" in said
+    assert "without waveforms: xx1" in said
+    assert run([*command, "--out", str(tmp_path / "a"), "--no-waveforms"]) == 0
+    none = [*command, "--out", str(tmp_path / "b"), "--min-magnitude", "8"]
+    assert run([*none, "--list"]) == 0
+    assert run(none) == 4
+    assert "found no earthquakes" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

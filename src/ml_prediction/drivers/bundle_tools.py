@@ -126,6 +126,12 @@ def run_catalog(catalog: BundleCatalog, wanted: Wanted | None, out: Console, err
             out.print(line, markup=False)
         out.print(f"{len(catalog)} events, in {catalog.folder}/.", markup=False)
         return DONE
+    if not len(catalog):
+        out.print(
+            "The search found no earthquakes: widen it, with another --out.",
+            markup=False,
+        )
+        return INCOMPLETE
     outcome = Outcome()
     recipe = wanted.recipe(err)
     complete = 0
@@ -135,15 +141,18 @@ def run_catalog(catalog: BundleCatalog, wanted: Wanted | None, out: Console, err
 
     with ConsoleProgress(err, len(catalog), 0.0, label="events", rate=rate) as progress:
         for bundle in catalog.build(recipe, outcome, progress.update):
-            complete += not bundle.failed
+            complete += bundle.event_id not in outcome.failed
             out.print("; ".join(bundle.describe()), markup=False)
     for event_id, why in outcome.failed.items():
         err.print(f"failed: {event_id}: {why}", markup=False)
+    complete -= len(outcome.empty)
     out.print(f"{complete} of {len(catalog)} bundles complete, in {catalog.folder}/.", markup=False)
+    if outcome.empty:
+        out.print(f"without waveforms: {', '.join(outcome.empty)}", markup=False)
     if outcome.failed:
         err.print("What was got is kept; the same command tries the rest again.", markup=False)
         return FAILED
-    return DONE
+    return INCOMPLETE if outcome.empty else DONE
 
 
 def _tell_failures(bundle: EventBundle, lost: Sequence[Asked], err: Console) -> None:
