@@ -163,7 +163,8 @@ def _parse(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text("utf-8"))
         if manifest["format"] != FORMAT:
             raise DataError(
-                f"{path}: of format {manifest['format']!r}, and this version reads {FORMAT!r}."
+                f"{path}: of format {manifest['format']!r}, and this version reads {FORMAT!r}: use "
+                "the version that has written it, or make the bundle again."
             )
         _check(manifest, path.parent)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
