@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from bundle_center import QUAKE, bundle_archive, quakeml
 from fdsn_servers import Center, Fault
 from kill_and_resume import environment
+from obspy import read_events
 
 from ml_prediction import EventBundle
 from ml_prediction.cli import run
@@ -76,6 +78,21 @@ def test_what_fails_is_completed_by_the_same_command(
     assert len(EventBundle.load(tmp_path / "xx1").miniseed) == 10
 
 
+def test_another_command_tells_of_earlier_failures_and_leaves_them_to_the_earlier(
+    tmp_path: Path, center: Center, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bundle", "xx1", "--out", str(tmp_path), *servers(center)]
+    center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    assert run(command) == 3
+    center.faults = []
+    assert run([*command, "--stations", "YY.LONE"]) == 0
+    said = capsys.readouterr()
+    assert "6 requests of an earlier command failed, first XX.MIDD..HHE" in said.err
+    assert "failed: 6 requests" in said.out
+    assert run(command) == 0
+    assert EventBundle.load(tmp_path / "xx1").failed == ()
+
+
 @pytest.mark.slow
 def test_a_killed_run_keeps_what_came_and_continues(tmp_path: Path, center: Center) -> None:
     command = ["bundle", "xx1", "--out", str(tmp_path), *servers(center), "--parallel", "1"]
@@ -116,6 +133,29 @@ def test_an_event_of_a_file_needs_no_comcat(tmp_path: Path, center: Center) -> N
     assert run([*command, *servers(center)]) == 0
     assert not center.requests("event")
     assert len(EventBundle.load(tmp_path / "mine").miniseed) == 10
+
+
+def test_another_document_than_the_bundles_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "mine.xml", tmp_path / "other.xml"
+    catalogue = read_events(BytesIO(quakeml()))
+    second = read_events(BytesIO(quakeml().replace(b"eventid=xx1", b"eventid=xx2")))[0]
+    second.origins[0].depth = 5000.0
+    catalogue.append(second)
+    catalogue.write(str(path), format="QUAKEML")
+    other.write_bytes(quakeml().replace(b"impulsive", b"emergent"))
+    command = ["bundle", "xx2", "--out", str(tmp_path), "--no-waveforms"]
+    assert run([*command, "--quakeml", str(path)]) == 0
+    assert run([*command, "--quakeml", str(path)]) == 0
+    before = EventBundle.load(tmp_path / "xx2")
+    capsys.readouterr()
+    assert run([*command, "--quakeml", str(other)]) == 2
+    assert "leave out --quakeml" in capsys.readouterr().err
+    assert run([*command, "--quakeml", str(tmp_path / "none.xml")]) == 2
+    assert "none.xml" in capsys.readouterr().err
+    assert run(command) == 0
+    assert EventBundle.load(tmp_path / "xx2") == before
 
 
 def test_edits_of_a_marker_file_go_into_the_bundle(
@@ -164,10 +204,39 @@ def test_a_catalogue_is_listed_made_and_continued(
     assert "1 of 1 bundles complete" in capsys.readouterr().out
 
 
+def test_a_catalogue_without_events_or_waveforms_is_not_complete(
+    tmp_path: Path, center: Center, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["catalog", "--from", "2024-05-01", "--to", "2024-05-03", *servers(center)]
+    assert run([*command, "--out", str(tmp_path / "a"), "--channels", "LH?"]) == 4
+    said = capsys.readouterr().out
+    assert "0 of 1 bundles complete" in said
+    assert "without waveforms: xx1" in said
+    assert run([*command, "--out", str(tmp_path / "a"), "--no-waveforms"]) == 0
+    none = [*command, "--out", str(tmp_path / "b"), "--min-magnitude", "8"]
+    assert run([*none, "--list"]) == 0
+    assert run(none) == 4
+    assert "found no earthquakes" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         pytest.param(["bundle", "xx1", "--pad", "many"], "--pad", id="pad"),
+        *(
+            pytest.param(["bundle", "xx1", f"--pad={pad}"], "--pad", id=f"pad {pad}")
+            for pad in ("nan", "inf", "1e12", "-1e5", "1,nan")
+        ),
+        pytest.param(["bundle", "xx1", "--channels", ""], "--channels", id="channels"),
+        pytest.param(["bundle", "xx1", "--radius", "nan"], "--radius", id="radius"),
+        pytest.param(
+            ["bundle", "xx1", "--radius", "10", "--stations", "YY.FAR"],
+            "exclude each other",
+            id="radius and stations",
+        ),
+        pytest.param(
+            ["catalog", "--from", "2020", "--to", "2021", "--pad", "nan"], "--pad", id="catalog pad"
+        ),
         pytest.param(["bundle", "xx1", "--weights", "x"], "--weights", id="weights"),
         pytest.param(
             ["bundle", "xx1", "--pick", "EQTransformer", "--combine", "mean"],

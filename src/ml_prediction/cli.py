@@ -1,8 +1,8 @@
 """The command line: parses, calls a driver, turns errors into an exit status.
 
 Exit status: 0 done, 1 nothing usable, 2 wrong use, 3 failed (the disk is full, a process was
-killed, a fault of ours), 4 done, but not all that was expected was to be had (`fetch`),
-130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
+killed, a fault of ours), 4 done, but not all that was expected was to be had (`fetch`,
+`bundle`, `catalog`), 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations

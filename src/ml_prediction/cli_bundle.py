@@ -162,6 +162,7 @@ def catalog(
 
     if not (start and end):
         raise ConfigurationError("Say which time: --from and --to.")
+    wanted = _wanted(context.params)
     found = BundleCatalog.search(
         out,
         start,
@@ -174,21 +175,24 @@ def catalog(
         client=as_server(events, timeout, attempts),
         again=search_again,
     )
-    wanted = _wanted(context.params)
     return run_catalog(found, None if show else wanted, results_console(), remarks_console())
 
 
 def _wanted(options: Mapping[str, Any]) -> Wanted:
     """The options that both commands have, by the names of their parameters."""
     from ml_prediction.drivers.bundle_tools import Wanted
+    from ml_prediction.explore.bundle_choice import choice_of
 
     models, stations = tuple(options["pick"] or ()), options["stations"]
     if not models and (options["weights"] is not None or options["combine"] is not None):
         raise ConfigurationError("--weights and --combine go with --pick.")
+    pad = _pad(options["pad"])
+    # Before a server is asked for anything.
+    choice_of(pad, options["channels"], options["radius"], stations)
     return Wanted(
         events=options["events"],
         data=None if options["no_waveforms"] else options["client"],
-        pad=_pad(options["pad"]),
+        pad=pad,
         channels=tuple(listed(options["channels"])),
         radius_km=options["radius"],
         stations=None if stations is None else tuple(listed(stations)),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_center import PICKS, RATE, TIME, quakeml, waveforms
+from bundle_center import PICKS, RATE, TIME, Archive, quakeml, waveforms
 from fdsn_servers import Center, Fault, free_port
 from obspy import Stream, Trace, read, read_events, read_inventory
 from obspy.clients.fdsn.client import Client
@@ -159,6 +159,47 @@ def test_waveforms_that_fail_keep_what_came_and_a_second_call_completes_them(
     assert not any("NEAR" in body for body in posted)  # only what was missing
 
 
+def test_what_failed_is_asked_for_again_after_another_extent(
+    quake_center: Center, server: Server, bundle: EventBundle
+) -> None:
+    near = {"stations": ["XX.NEAR", "XX.MIDD"]}
+    start = EventBundle.from_comcat("xx1", server)
+    quake_center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    first = start.fetch_waveforms(server, **near)  # type: ignore[arg-type]
+    assert len(first.failed) == 6
+    quake_center.faults = []
+    other = first.fetch_waveforms(server, stations=["YY.FAR"])
+    assert other.failed == first.failed
+    assert other.fetch_waveforms(server, stations=["YY.FAR"]) is other
+    again = other.fetch_waveforms(server, **near)  # type: ignore[arg-type]
+    assert again.failed == ()
+    assert set(again.miniseed) == set(bundle.miniseed)
+    assert again.fetch_waveforms(server, **near) is again  # type: ignore[arg-type]
+
+
+def test_what_came_with_a_longer_time_failed_no_more(quake_center: Center, server: Server) -> None:
+    start = EventBundle.from_comcat("xx1", server)
+    quake_center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    first = start.fetch_waveforms(server, 30.0)
+    quake_center.faults = []
+    shorter = first.fetch_waveforms(server, 10.0)
+    assert shorter.failed == first.failed
+    assert shorter.fetch_waveforms(server, 60.0).failed == ()
+
+
+def test_an_extent_that_fails_when_asked_again_is_not_complete(
+    quake_center: Center, server: Server
+) -> None:
+    start = EventBundle.from_comcat("xx1", server)
+    quake_center.faults = [Fault("dataselect", "status", 204, times=2, containing="MIDD")]
+    first = start.fetch_waveforms(server)
+    quake_center.faults = [Fault("dataselect", "status", 500, times=99, containing="MIDD")]
+    second = first.fetch_waveforms(server, again=True)
+    assert second.failed
+    quake_center.faults = []
+    assert second.fetch_waveforms(server).failed == ()
+
+
 def test_413_asks_for_less_and_gets_all(
     quake_center: Center, server: Server, bundle: EventBundle
 ) -> None:
@@ -189,6 +230,15 @@ def test_204_is_absent_and_asked_for_again_on_request_only(
     quake_center.faults = []
     assert none.fetch_waveforms(server) is none
     assert none.fetch_waveforms(server, again=True).miniseed == bundle.miniseed
+
+
+def test_what_one_centre_has_not_is_asked_of_another(
+    quake_archive: Archive, quake_center: Center, server: Server, bundle: EventBundle
+) -> None:
+    quake_center.faults = [Fault("dataselect", "status", 204, times=99)]
+    none = EventBundle.from_comcat("xx1", server).fetch_waveforms(server)
+    with quake_archive.center() as other:
+        assert none.fetch_waveforms(other.url).miniseed == bundle.miniseed
 
 
 def test_nothing_at_all_is_an_error(quake_center: Center, server: Server) -> None:
@@ -324,6 +374,12 @@ def test_one_event_of_several_must_be_named(tmp_path: Path) -> None:
     assert (one.event_id, len(one.event.picks)) == ("xx2", len(PICKS))
     with pytest.raises(DataError, match="no event xx3"):
         EventBundle.from_quakeml(path, "xx3")
+
+
+@pytest.mark.parametrize("body", [b"", b"no XML", b"<html/>", b"<a><b/></a>", quakeml()[:900]])
+def test_a_document_that_is_no_quakeml_is_an_error(body: bytes) -> None:
+    with pytest.raises(DataError, match="the QuakeML document: can't be read as QuakeML"):
+        EventBundle.from_quakeml(body)
 
 
 @pytest.mark.parametrize("step", ["event", "waveforms", "stations"])

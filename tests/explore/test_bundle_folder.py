@@ -122,12 +122,43 @@ def test_a_manifest_does_not_lead_out_of_its_folder(folder: Path, name: str) -> 
         EventBundle.load(folder)
 
 
-def test_files_that_do_not_fit_together_are_an_error(folder: Path) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    del manifest["asked"]
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(DataError, match="don't fit together"):
+def test_a_manifest_does_not_lead_out_through_a_link(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "waveforms").rename(elsewhere)
+    (folder / "waveforms").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="leads out of the folder"):
         EventBundle.load(folder)
+
+
+EDITS: list[dict[str, object]] = [
+    {"asked": None},
+    {"asked": [{"code": ["a"]}]},
+    {"files": ["event.xml"]},
+    {"files": {"event.xml": "x"}},
+    {"files": {"event.xml": {"bytes": 1}}},
+    {"files": {}},
+    {"replaces": 3},
+    {"event_id": None},
+    {"event_id": 3},
+    {"waveforms": None},
+    {"waveforms": []},
+    {"waveforms": {"waveforms/XX.NEAR..HHZ.mseed": "foo"}},
+    {"notes": 3},
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=str)
+def test_a_manifest_that_was_edited_is_an_error_with_a_remedy(
+    folder: Path, picked: EventBundle, edit: dict[str, object]
+) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text()) | edit
+    manifest = {key: value for key, value in manifest.items() if value is not None}
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(DataError, match=r"(damaged|don't fit together).*make the bundle again"):
+        EventBundle.load(folder)
+    if "event_id" in edit:
+        with pytest.raises(DataError, match="damaged"):
+            picked.save(folder)
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path, picked: EventBundle) -> None:
@@ -139,6 +170,14 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path, picked: EventBundle) -> None
     with pytest.raises(ConfigurationError, match=r"other files \(thesis\.tex\)"):
         picked.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way_is_named_without_options_of_a_command(
+    tmp_path: Path, bundle: EventBundle
+) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"mine can't be made .*choose another\.$"):
+        bundle.save(tmp_path / "mine")
 
 
 def test_another_events_folder_is_refused(folder: Path, picked: EventBundle) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundle_center import QUAKE, Archive, quakeml
@@ -125,6 +128,7 @@ def test_an_event_that_fails_costs_itself_and_a_second_run_completes(
     center.faults, outcome = [], Outcome()
     assert [len(bundle.miniseed) for bundle in found.build(recipe(server), outcome)] == [11, 11, 0]
     assert outcome.failed == {}
+    assert outcome.empty == ["xx3"]
 
 
 def test_without_a_server_a_run_ends_soon(tmp_path: Path, center: Center, server: Server) -> None:
@@ -161,6 +165,39 @@ def test_wrong_times_are_named(tmp_path: Path, arguments: tuple[str, str], words
 def test_a_wrong_region_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="radius"):
         BundleCatalog.search(tmp_path, *DAY, region=(122.0, 47.0, 10.0))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"region": (47.0, -122.0, math.inf)}, "radius"),
+        ({"region": (math.nan, -122.0, 10.0)}, "Region"),
+        ({"min_magnitude": math.nan}, "--min-magnitude"),
+        ({"max_depth_km": math.inf}, "--max-depth"),
+        ({"min_magnitude": 5.0, "max_magnitude": 3.0}, "--min-magnitude.* 5 is more than .* 3"),
+        ({"min_depth_km": 100.0, "max_depth_km": 1.0}, "--min-depth.* 100 is more than .* 1"),
+    ],
+    ids=str,
+)
+def test_limits_that_nothing_can_meet_are_named_and_nobody_is_asked(
+    tmp_path: Path, center: Center, server: Server, limits: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        BundleCatalog.search(tmp_path / "k", *DAY, client=server, **limits)
+    assert not center.log
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "edit", [{"event_id": None}, {"event_id": ""}, {"time_ns": "x"}, {"depth_km": "deep"}], ids=str
+)
+def test_an_edited_list_is_damaged(tmp_path: Path, server: Server, edit: dict[str, object]) -> None:
+    BundleCatalog.search(tmp_path, *DAY, client=server)
+    table = json.loads((tmp_path / INDEX).read_text("utf-8"))
+    table["events"][0] |= edit
+    (tmp_path / INDEX).write_text(json.dumps(table), encoding="utf-8")
+    with pytest.raises(DataError, match=r"catalog\.json: damaged .*search again"):
+        BundleCatalog.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": "x"}'])

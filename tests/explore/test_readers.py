@@ -219,6 +219,12 @@ def test_senseless_quakeml_is_an_error_that_names_the_station(
         ("# Snuffler Markers File Version 0.2\nphase: 2023-10-09 02:21\n", "line 2: no marker"),
         ("# Snuffler Markers File Version 0.1\n", "version 0.2"),
         ("<quakeml>", "can't be read as QuakeML"),
+        (
+            "<html><body>Please log in</body></html>",
+            "XML (html) without eventParameters: give a QuakeML file",
+        ),
+        ('<FDSNStationXML xmlns="x"><Source/></FDSNStationXML>', "XML (FDSNStationXML)"),
+        ("<quakeml/>", "XML (quakeml) without"),
         ("PAR1 and nothing more", "no Parquet file"),
         ("hello", "neither QuakeML"),
         ("", "neither QuakeML"),

@@ -88,6 +88,18 @@ def test_what_cannot_be_drawn_is_an_error(bundle: EventBundle) -> None:
         bundle.plot(span=(900.0, 950.0))
 
 
+def test_a_picture_of_no_kind_is_named_before_it_is_drawn(
+    bundle: EventBundle, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"p\.xyz: .*\.png, \.pdf or \.svg"):
+        bundle.plot(tmp_path / "p.xyz")
+    with pytest.raises(ConfigurationError, match="is a folder"):
+        bundle.plot(tmp_path)
+    assert not list(tmp_path.parent.glob(f"{tmp_path.name}.*"))
+    bundle.plot(tmp_path / "p.SVG")
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.SVG"]
+
+
 @given(st.lists(st.floats(0, 1000), min_size=2, max_size=40))
 def test_traces_keep_their_order_and_a_space(distances: list[float]) -> None:
     levels, space = levels_of(sorted(distances))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml_prediction.errors import ConfigurationError
-from ml_prediction.util.files import check_free, make_folders, write_whole, writing_whole
+from ml_prediction.util.files import check_free, inside, make_folders, write_whole, writing_whole
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -93,3 +93,16 @@ def test_what_may_be_written_to(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=said):
             check_free(path, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../../x", "out/x", "a/out/x"])
+def test_names_that_lead_out_of_a_folder_are_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "here"
+    (folder / "a").mkdir(parents=True)
+    for link in (folder / "out", folder / "a" / "out"):
+        link.symlink_to(tmp_path)
+    assert inside(folder, "a/b.txt") == folder / "a" / "b.txt"
+    (tmp_path / "linked").symlink_to(folder)  # the folder itself may be one
+    assert inside(tmp_path / "linked", "a/b.txt") == tmp_path / "linked" / "a" / "b.txt"
+    with pytest.raises(ValueError, match="leads out"):
+        inside(folder, name)

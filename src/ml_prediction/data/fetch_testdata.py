@@ -178,7 +178,7 @@ def _claim(scenario: Scenario, options: FetchOptions, root: Path) -> None:
     if found is None:
         store.write("scenario.json", mine)
     elif found != mine:
-        why = "another --client" if found["scenario"] == scenario.hash else "another definition"
+        why = "another --client" if found.get("scenario") == scenario.hash else "another definition"
         raise ConfigurationError(
             f"{root} holds {scenario.name} of {why}: remove it, or choose another --out."
         )
@@ -200,7 +200,7 @@ def _plan(
     """Channel-days of a part: as an earlier run has noted them, or as the servers say."""
     store = _store(part, root)
     noted = store.read("plan.json")
-    if noted is None or (again and not noted["channels"]):
+    if noted is None or (again and not noted.get("channels")):
         server = servers.get(part.server)
         err.print(f"{part.name}: asking {server.name} for stations.", markup=False)
         channels, how = find_channels(part, server), ""
@@ -215,11 +215,15 @@ def _plan(
         noted = {"channels": [asdict(channel) for channel in channels], "gaps": how}
         if keep:
             store.write("plan.json", noted)
-    channels = [
-        Channel(NSLC(*each["code"]), each["rate"], each["distance_km"])
-        for each in noted["channels"]
-    ]
-    return _Planned(part, store, tuple(units_of(part, channels)), noted["gaps"])
+    try:
+        channels = [
+            Channel(NSLC(*each["code"]), float(each["rate"]), float(each["distance_km"]))
+            for each in noted["channels"]
+        ]
+        units = tuple(units_of(part, channels))
+        return _Planned(part, store, units, str(noted["gaps"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise store.damaged("plan.json", repr(error)) from error
 
 
 def _download(

@@ -21,6 +21,8 @@ from ml_prediction.data.plan import Unit
 from ml_prediction.data.records import contents
 from ml_prediction.data.scenario import Part, Scenario
 from ml_prediction.data.store import Store
+from ml_prediction.errors import DataError
+from ml_prediction.util.files import inside
 from ml_prediction.util.times import isoformat, to_utc
 
 NAME: Final = "manifest.json"
@@ -173,17 +175,32 @@ def to_json(
 
 
 def damaged(root: Path) -> list[Path]:
-    """Files of the manifest in a folder whose contents have changed; none without a manifest."""
+    """Files of the manifest in a folder whose contents have changed; none without a manifest.
+
+    Raises
+    ------
+    DataError
+        If the manifest is damaged, or names a file outside the folder.
+    """
     path = root / NAME
     if not path.is_file():
         return []
-    table = json.loads(path.read_text("utf-8"))
-    files = [file for part in table["parts"] for file in part["files"]]
+    try:
+        table = json.loads(path.read_text("utf-8"))
+        files = {
+            inside(root, file["path"]): file["sha256"]
+            for part in table["parts"]
+            for file in part["files"]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: damaged ({error!r}). Remove it and run the same command again: what was got "
+            "is kept, but can't be checked for changes this time."
+        ) from error
     return [
-        root / file["path"]
-        for file in files
-        if (root / file["path"]).is_file()
-        and sha256((root / file["path"]).read_bytes()) != file["sha256"]
+        file
+        for file, checksum in files.items()
+        if file.is_file() and sha256(file.read_bytes()) != checksum
     ]
 
 

@@ -10,13 +10,13 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from ml_prediction.data.plan import DAY_NS, Unit
-from ml_prediction.errors import ConfigurationError
+from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.util import locks
 from ml_prediction.util.files import write_whole
 
@@ -105,12 +105,33 @@ class Store:
         """Write a file beside the archive."""
         put(self.document(name), content, self._scratch)
 
-    def read(self, name: str) -> Any:
-        """Hidden JSON file; None if there is none."""
-        path = self.hidden / name
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Object of a hidden JSON file; None if there is none.
 
-    def write(self, name: str, value: Any) -> None:
+        Raises
+        ------
+        DataError
+            If it is damaged; the message names it.
+        """
+        path = self.hidden / name
+        if not path.is_file():
+            return None
+        try:
+            value = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise self.damaged(name, error) from error
+        if not isinstance(value, dict):
+            raise self.damaged(name, "no JSON object")
+        return value
+
+    def damaged(self, name: str, why: object) -> DataError:
+        """What to say of a hidden file that can't be used."""
+        return DataError(
+            f"{self.hidden / name}: damaged ({why}). Remove this file and run the same command "
+            "again: what was got is kept."
+        )
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a hidden JSON file."""
         text = json.dumps(value, indent=1, sort_keys=True)
         put(self.hidden / name, text.encode(), self._scratch)
@@ -139,12 +160,12 @@ def alone(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise ConfigurationError(
-            f"Folder {folder} can't be made or opened ({error.strerror}): choose another --out."
+            f"Folder {folder} can't be made or opened ({error.strerror}): choose another."
         ) from error
     try:
         if locks.take(descriptor) == "another's":
             raise ConfigurationError(
-                f"Another run is writing to {folder}: wait for it, or choose another with --out."
+                f"Another run is writing to {folder}: wait for it, or choose another."
             )
         yield
     finally:

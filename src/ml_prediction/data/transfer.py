@@ -24,7 +24,7 @@ from ml_prediction.data.faults import (
 from ml_prediction.data.fdsn import Server
 from ml_prediction.data.plan import Unit
 from ml_prediction.data.records import by_channel, compose
-from ml_prediction.errors import DataError, InternalError, ServiceError
+from ml_prediction.errors import ConfigurationError, DataError, InternalError, ServiceError
 from ml_prediction.util.times import NANOSECONDS
 
 SHORTEST_NS: Final = 60 * NANOSECONDS
@@ -148,6 +148,7 @@ def get_all(
     OSError
         If something can't be written.
     """
+    check_parallel(parallel)
     waiting: queue.SimpleQueue[Sequence[Unit]] = queue.SimpleQueue()
     over: queue.SimpleQueue[_Over] = queue.SimpleQueue()
     for piece in pieces:
@@ -183,6 +184,18 @@ def get_all(
             thread.join(max(until - time.monotonic(), 0.0))
         server.gate.stopped.clear()
     return sorted(failures, key=lambda failure: failure.units)
+
+
+def check_parallel(parallel: int) -> None:
+    """Whether there is at least one request at a time: without, nobody would ever answer.
+
+    Raises
+    ------
+    ConfigurationError
+        If not.
+    """
+    if parallel < 1:
+        raise ConfigurationError(f"parallel (--parallel) {parallel}: at least 1.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +12,8 @@ from rich.console import Console
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.explore.bundle import EventBundle
 from ml_prediction.explore.bundle_folder import MANIFEST, plain_name
-from ml_prediction.explore.bundle_recipe import MARKERS, SECTION, Recipe, build
-from ml_prediction.explore.bundle_waveforms import as_server
+from ml_prediction.explore.bundle_recipe import MARKERS, SECTION, Recipe, build, failed_of
+from ml_prediction.explore.bundle_waveforms import Asked, as_server
 from ml_prediction.explore.catalog import BundleCatalog, Outcome
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.models.choice import load_models
@@ -91,6 +92,7 @@ def run_bundle(
     recipe = wanted.recipe(err, quakeml)
     with _Bar(err) as bar:
         bundle = build(event, place, replace(recipe, done=bar.update))
+    lost = failed_of(bundle, recipe)  # before edits, which may change what is asked for
     if snuffle:
         edited = bundle.snuffle()
         if edited is not bundle:
@@ -98,9 +100,9 @@ def run_bundle(
             bundle = edited
     for line in bundle.describe():
         out.print(line, markup=False)
-    _tell_failures(bundle, err)
+    _tell_failures(bundle, lost, err)
     out.print(f"In {place}/: {', '.join(_names(place, wanted))}", markup=False)
-    if bundle.failed:
+    if lost:
         return FAILED
     return DONE if bundle.miniseed or wanted.data is None else INCOMPLETE
 
@@ -124,6 +126,12 @@ def run_catalog(catalog: BundleCatalog, wanted: Wanted | None, out: Console, err
             out.print(line, markup=False)
         out.print(f"{len(catalog)} events, in {catalog.folder}/.", markup=False)
         return DONE
+    if not len(catalog):
+        out.print(
+            "The search found no earthquakes: widen it, with another --out.",
+            markup=False,
+        )
+        return INCOMPLETE
     outcome = Outcome()
     recipe = wanted.recipe(err)
     complete = 0
@@ -133,24 +141,33 @@ def run_catalog(catalog: BundleCatalog, wanted: Wanted | None, out: Console, err
 
     with ConsoleProgress(err, len(catalog), 0.0, label="events", rate=rate) as progress:
         for bundle in catalog.build(recipe, outcome, progress.update):
-            complete += not bundle.failed
+            complete += bundle.event_id not in outcome.failed
             out.print("; ".join(bundle.describe()), markup=False)
     for event_id, why in outcome.failed.items():
         err.print(f"failed: {event_id}: {why}", markup=False)
+    complete -= len(outcome.empty)
     out.print(f"{complete} of {len(catalog)} bundles complete, in {catalog.folder}/.", markup=False)
+    if outcome.empty:
+        out.print(f"without waveforms: {', '.join(outcome.empty)}", markup=False)
     if outcome.failed:
         err.print("What was got is kept; the same command tries the rest again.", markup=False)
         return FAILED
-    return DONE
+    return INCOMPLETE if outcome.empty else DONE
 
 
-def _tell_failures(bundle: EventBundle, err: Console) -> None:
-    for each in bundle.failed[:5]:
+def _tell_failures(bundle: EventBundle, lost: Sequence[Asked], err: Console) -> None:
+    for each in lost[:5]:
         err.print(f"failed: {each}", markup=False)
-    if len(bundle.failed) > 5:
-        err.print(f"failed: {len(bundle.failed) - 5} more", markup=False)
-    if bundle.failed:
+    if len(lost) > 5:
+        err.print(f"failed: {len(lost) - 5} more", markup=False)
+    if lost:
         err.print("What was got is kept; the same command tries the rest again.", markup=False)
+    elif bundle.failed:
+        err.print(
+            f"{len(bundle.failed)} requests of an earlier command failed, first "
+            f"{bundle.failed[0]} That command tries them again.",
+            markup=False,
+        )
 
 
 def _names(place: Path, wanted: Wanted) -> list[str]:

@@ -16,29 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
-from obspy import Inventory, Stream, read_inventory
+from obspy import Inventory, Stream
 from obspy.core.event import Event
 
 from ml_prediction.core.results import Detection, Pick
+from ml_prediction.data.transfer import check_parallel
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_steps as steps
-from ml_prediction.explore import bundle_waveforms as waveforms
-from ml_prediction.explore.arrivals import Origin
+from ml_prediction.explore.bundle_choice import choice_of
 from ml_prediction.explore.bundle_extent import extent_of
-from ml_prediction.explore.bundle_files import EVENT, about, describe, fields_of, files_of
-from ml_prediction.explore.bundle_folder import read_folder, write_folder
+from ml_prediction.explore.bundle_files import about, describe, fields_of, files_of
+from ml_prediction.explore.bundle_folder import REMEDY, read_folder, write_folder
 from ml_prediction.explore.bundle_steps import PathLike
+from ml_prediction.explore.bundle_views import BundleViews
 from ml_prediction.explore.bundle_waveforms import CHANNELS, AnyClient, Asked, as_server
-from ml_prediction.explore.comcat_history import Contribution, history_frame
-from ml_prediction.explore.distances import epicentral_km
-from ml_prediction.explore.events import one_event, origin_of, to_quakeml
-from ml_prediction.explore.quakeml_arrivals import catalogue_arrivals
+from ml_prediction.explore.comcat_history import Contribution
+from ml_prediction.explore.events import to_quakeml
 from ml_prediction.util.frozen import FrozenMap
 
 if TYPE_CHECKING:
@@ -46,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class EventBundle:
+class EventBundle(BundleViews):
     """One earthquake. Never changed: each step returns a new bundle.
 
     Documents are held as they came (QuakeML, StationXML, miniSEED records), so that saving and
@@ -68,7 +64,7 @@ class EventBundle:
     asked
         What data centres were asked for, and what came of it.
     fetched
-        Checksums of the extents (server, stations, channels, times) that were asked for.
+        Checksums of the extents (server, stations, channels, times) of which nothing failed.
     picks, detections
         The models'.
     picked_by
@@ -163,10 +159,12 @@ class EventBundle:
         files, said = read_folder(path)
         try:
             return cls(**fields_of(files, said))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, DataError | ConfigurationError):
                 raise
-            raise DataError(f"{path}: its files don't fit together ({error!r}).") from error
+            raise DataError(
+                f"{path}: its files don't fit together ({error!r}). {REMEDY}"
+            ) from error
 
     def save(self, folder: PathLike) -> Path:
         """Save as a plain folder (see `bundle_folder`); returns it.
@@ -196,101 +194,12 @@ class EventBundle:
     def __hash__(self) -> int:
         return hash((self.event_id, self.quakeml))
 
-    # What is in a bundle
-
-    @cached_property
-    def event(self) -> Event:
-        """The earthquake as ObsPy reads it; look only (see `with_event`)."""
-        return one_event(self.quakeml, f"QuakeML of {self.event_id}")[0]
-
-    @cached_property
-    def origin(self) -> Origin:
-        """Preferred origin.
-
-        Raises
-        ------
-        DataError
-            If the event has none with time and place.
-        """
-        found = origin_of(self.event)
-        if found is None:
-            raise DataError(f"{self.event_id}: its QuakeML has no origin with time and place.")
-        return found
-
-    @property
-    def arrivals(self) -> pd.DataFrame:
-        """The catalogue's P and S picks as a table, see `ml_prediction.explore.arrivals`."""
-        return catalogue_arrivals([self.event], Path(EVENT)).table
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """ComCat's contributions as a table, one row for each version."""
-        return history_frame(self.contributions)
-
-    @property
-    def stream(self) -> Stream:
-        """Waveforms, read anew at each access."""
-        return waveforms.to_stream(self.miniseed)
-
-    @cached_property
-    def inventory(self) -> Inventory | None:
-        """Stations as ObsPy reads them; look only (see `with_stations`)."""
-        if self.stationxml is None:
-            return None
-        return read_inventory(BytesIO(self.stationxml), format="STATIONXML")
-
-    def probability_stream(self, model: str | None = None) -> Stream:
-        """Probability traces of a model, or of all; channels are HHP, HHS, HHD and the like.
-
-        Raises
-        ------
-        ConfigurationError
-            If there are none of that model.
-        """
-        if model is not None and model not in self.probabilities:
-            raise ConfigurationError(
-                f"No probabilities of {model!r}; there are those of "
-                f"{', '.join(sorted(self.probabilities)) or 'none'}: pick(..., probabilities=True)."
-            )
-        stream = Stream()
-        for name in sorted(self.probabilities) if model is None else [model]:
-            stream += waveforms.read_records(self.probabilities[name])
-        return stream
-
-    def picks_frame(self) -> pd.DataFrame:
-        """The models' picks as a table, one row each, times in UTC."""
-        from ml_prediction.core.outcome import Result
-        from ml_prediction.core.summary import Summary
-
-        return Result(list(self.picks), [], [], [], {}, Summary()).to_dataframe()
-
-    @cached_property
-    def distances_km(self) -> Mapping[tuple[str, str], float]:
-        """Epicentral distance by network and station: of StationXML, else of the arrivals."""
-        table = self.arrivals
-        known = table[table["distance_km"].notna()]
-        of_arrivals = zip(
-            zip(known["network"], known["station"], strict=True), known["distance_km"], strict=True
-        )
-        return {**dict(of_arrivals), **epicentral_km(self.origin, self.inventory)}
-
-    @property
-    def failed(self) -> tuple[Asked, ...]:
-        """What the data centre failed to give: the same step again asks for it again."""
-        return tuple(each for each in self.asked if each.outcome == "failed")
-
     def __str__(self) -> str:
         return "\n".join(self.describe())
 
     def describe(self) -> list[str]:
         """What is in it, a line each."""
         return describe(self)
-
-    @property
-    def depth_km(self) -> float:
-        """Depth of the preferred origin; NaN if unknown."""
-        found = self.event.preferred_origin() or self.event.origins[0]
-        return float("nan") if found.depth is None else float(found.depth) / 1000
 
     # Steps
 
@@ -353,7 +262,7 @@ class EventBundle:
             Seconds before the origin time, and after the S wave has passed the farthest station
             (distance over 3 km/s; also after the last analyst pick); one number is for both.
         channels
-            Codes or patterns.
+            Codes or patterns; a text is several between commas.
         radius_km
             All stations within; None: those with catalogue picks.
         stations
@@ -372,12 +281,14 @@ class EventBundle:
         Raises
         ------
         ConfigurationError
-            If it is not known which stations are wanted.
+            If it is not known which stations are wanted, or an argument is out of range.
         ServiceError
             If the stations can't be found, or nothing at all came.
         """
+        check_parallel(parallel)
+        choice = choice_of(pad, channels, radius_km, stations)
         server = as_server(client, timeout, attempts)
-        extent = extent_of(self, pad, channels, radius_km, stations)
+        extent = extent_of(self, choice)
         found = steps.fetch_waveforms(
             self,
             server,
@@ -516,9 +427,16 @@ class EventBundle:
         Returns
         -------
         matplotlib.figure.Figure
-        """
-        from ml_prediction.explore.section_plot import draw_section
 
+        Raises
+        ------
+        ConfigurationError
+            If there are no waveforms, or the path is that of no picture.
+        """
+        from ml_prediction.explore.section_plot import check_picture, draw_section
+
+        if path is not None:
+            check_picture(Path(path))
         figure = draw_section(self, **options)
         if path is not None:
             figure.savefig(path)

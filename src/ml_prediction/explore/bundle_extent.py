@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from obspy import Inventory
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.explore.bundle_choice import CODE, Choice
 from ml_prediction.explore.bundle_waveforms import Extent
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
@@ -15,40 +17,36 @@ from ml_prediction.util.times import NANOSECONDS
 if TYPE_CHECKING:
     from ml_prediction.explore.bundle import EventBundle
 
+_log = logging.getLogger(__name__)
+
 
 def extent_of(
     bundle: EventBundle,
-    pad: float | tuple[float, float],
-    channels: Sequence[str],
-    radius_km: float | None,
-    stations: Iterable[str] | None,
+    choice: Choice,
 ) -> Extent:
     """Extent of the waveforms of an event; see `EventBundle.fetch_waveforms`.
 
     Raises
     ------
     ConfigurationError
-        If the stations are not known, or a name is none.
+        If the stations are not known.
     """
-    before, after = (pad, pad) if isinstance(pad, int | float) else pad
     table, origin = bundle.arrivals, bundle.origin
-    wanted: set[tuple[str, str]] = set()
-    if stations is not None:
-        wanted = {_station(code) for code in stations}
-    elif radius_km is None:
-        wanted = set(zip(table["network"], table["station"], strict=True))
-    if not wanted and radius_km is None:
+    wanted = choice.stations
+    if wanted is None and choice.radius_km is None:
+        wanted = _picked(table, bundle.event_id)
+    if not wanted and choice.radius_km is None:
         raise ConfigurationError(
             f"{bundle.event_id} has no catalogue picks, so the stations are not known: say "
             "radius_km (--radius), or stations (--stations)."
         )
     last_ns = int(table["time_ns"].max()) if len(table) else origin.time_ns
     return Extent(
-        stations=tuple(sorted(wanted)) or None,
-        radius_km=None if wanted else radius_km,
-        channels=tuple(channels),
-        before_s=float(before),
-        after_s=float(after),
+        stations=wanted,
+        radius_km=choice.radius_km,
+        channels=choice.channels,
+        before_s=choice.pad[0],
+        after_s=choice.pad[1],
         last_s=max((last_ns - origin.time_ns) / NANOSECONDS, 0.0),
         origin=origin,
         depth_km=bundle.depth_km,
@@ -74,8 +72,11 @@ def channels_in(inventory: Inventory | None) -> set[NSLC]:
     }
 
 
-def _station(code: str) -> tuple[str, str]:
-    network, dot, station = code.partition(".")
-    if not dot or "." in station:
-        raise ConfigurationError(f"Station {code!r}: write it as NET.STA, e.g. UW.HANS.")
-    return network, station
+def _picked(table: pd.DataFrame, event_id: str) -> tuple[tuple[str, str], ...]:
+    """Stations with catalogue picks; of codes that are none, no data centre can be asked."""
+    picked = sorted(set(zip(table["network"], table["station"], strict=True)))
+    good = [pair for pair in picked if all(CODE.fullmatch(code) for code in pair)]
+    if len(good) < len(picked):
+        names = ", ".join(".".join(pair) for pair in picked if pair not in good)
+        _log.warning("%s: no waveforms for picks of %s: no codes NET.STA.", event_id, names)
+    return tuple(good)

@@ -74,19 +74,28 @@ def fields_of(files: Mapping[str, bytes], said: Mapping[str, Any]) -> dict[str, 
         "quakeml": files[EVENT],
         "contributions": contributions_of_csv(files[HISTORY]),
         "stationxml": files.get(STATIONS),
-        "miniseed": FrozenMap({code: files[name] for name, code in said["waveforms"].items()}),
+        "miniseed": FrozenMap(
+            {str(_code(code)): files[name] for name, code in said["waveforms"].items()}
+        ),
         "asked": tuple(
-            Asked(NSLC(*a["code"]), a["start_ns"], a["end_ns"], a["outcome"], a["reason"])
+            Asked(
+                code=NSLC(*a["code"]),
+                start_ns=a["start_ns"],
+                end_ns=a["end_ns"],
+                outcome=a["outcome"],
+                reason=a["reason"],
+                server=a.get("server", ""),  # bundles of before have none
+            )
             for a in said["asked"]
         ),
-        "fetched": tuple(said["fetched"]),
+        "fetched": tuple(map(str, said["fetched"])),
         "picks": picks_parquet(files[PICKS]),
         "detections": detections_parquet(files[DETECTIONS]),
-        "picked_by": tuple(said["picked_by"]),
+        "picked_by": tuple(map(str, said["picked_by"])),
         "probabilities": FrozenMap(
             {model: files[name] for name, model in said["probabilities"].items()}
         ),
-        "notes": tuple(said["notes"]),
+        "notes": tuple(map(str, said["notes"])),
     }
 
 
@@ -114,6 +123,10 @@ def describe(bundle: EventBundle) -> list[str]:
         models = ", ".join(sorted({name.partition(" ")[0] for name in bundle.picked_by}))
         lines.append(f"{models}: {len(bundle.picks)} picks, {len(bundle.detections)} detections")
     return lines
+
+
+def _code(text: str) -> NSLC:
+    return NSLC(*text.split("."))
 
 
 def _named(folder: str, texts: Iterable[str]) -> dict[str, str]:

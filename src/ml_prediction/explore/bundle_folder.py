@@ -24,16 +24,18 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from ml_prediction import __version__
 from ml_prediction.data.store import alone
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.util.files import inside
 
 MANIFEST: Final = "bundle.json"
 NEXT: Final = ".bundle.json.next"
 FORMAT: Final = "ml_prediction event bundle, 1"
+REMEDY: Final = "Put the original back, or remove the folder and make the bundle again."
 _PLAIN: Final = re.compile(r"[^\w.,+=-]", re.ASCII)
 
 
@@ -105,15 +107,12 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
             body = path.read_bytes()
         except OSError as error:
             raise DataError(
-                f"{path}: {error.strerror}, but {MANIFEST} lists it. {_REMEDY}"
+                f"{path}: {error.strerror}, but {MANIFEST} lists it. {REMEDY}"
             ) from error
         if len(body) != entry["bytes"] or sha256(body) != entry["sha256"]:
-            raise DataError(f"{path}: it has changed since it was saved. {_REMEDY}")
+            raise DataError(f"{path}: it has changed since it was saved. {REMEDY}")
         files[name] = body
     return files, manifest
-
-
-_REMEDY: Final = "Put the original back, or remove the folder and make the bundle again."
 
 
 def is_bundle(folder: Path) -> bool:
@@ -164,23 +163,26 @@ def _parse(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text("utf-8"))
         if manifest["format"] != FORMAT:
             raise DataError(
-                f"{path}: of format {manifest['format']!r}, and this version reads {FORMAT!r}."
+                f"{path}: of format {manifest['format']!r}, and this version reads {FORMAT!r}: use "
+                "the version that has written it, or make the bundle again."
             )
-        _check_names(manifest["files"])
-        _check_names(manifest["replaces"])
+        _check(manifest, path.parent)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: damaged, no manifest ({error!r}). {_REMEDY}") from error
+        raise DataError(f"{path}: damaged, no manifest ({error!r}). {REMEDY}") from error
     return dict(manifest)
 
 
-def _check_names(names: Iterable[str]) -> None:
-    """A manifest must not lead out of its folder."""
-    for name in names:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or not path.parts:
-            raise ValueError(f"file name {name!r}")
+def _check(manifest: Mapping[str, Any], folder: Path) -> None:
+    """A person may have edited it, and it must not lead out of its folder."""
+    for name, entry in manifest["files"].items():
+        inside(folder, name)
+        int(entry["bytes"]), entry["sha256"]
+    for name in manifest["replaces"]:
+        inside(folder, name)
+    if not isinstance(manifest["event_id"], str):
+        raise ValueError(f"event_id {manifest['event_id']!r}")
 
 
 def _old_manifest(folder: Path, event_id: str) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from typing import Final
 from ml_prediction.data.fdsn import Server
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.explore.bundle import EventBundle
+from ml_prediction.explore.bundle_choice import choice_of
+from ml_prediction.explore.bundle_extent import extent_of
 from ml_prediction.explore.bundle_folder import is_bundle
 from ml_prediction.explore.bundle_picks import run_ids
-from ml_prediction.explore.bundle_waveforms import CHANNELS
+from ml_prediction.explore.bundle_steps import key_of
+from ml_prediction.explore.bundle_waveforms import CHANNELS, Asked
 from ml_prediction.models import Model
 from ml_prediction.models.ensemble import Ensemble
 
@@ -98,9 +101,21 @@ def build(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
     return bundle
 
 
+def failed_of(bundle: EventBundle, recipe: Recipe) -> tuple[Asked, ...]:
+    """What failed of what a recipe asks for; an earlier one may have asked for more."""
+    if recipe.data is None:
+        return ()
+    choice = choice_of(recipe.pad, recipe.channels, recipe.radius_km, recipe.stations)
+    extent = extent_of(bundle, choice)
+    return () if key_of(recipe.data, extent) in bundle.fetched else bundle.failed
+
+
 def _start(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
     if is_bundle(folder):
-        return EventBundle.load(folder)
+        bundle = EventBundle.load(folder)
+        if recipe.quakeml is not None:
+            _check_same(bundle, recipe.quakeml, folder)
+        return bundle
     if recipe.quakeml is not None:
         bundle = EventBundle.from_quakeml(recipe.quakeml, event_id)
     elif recipe.events is not None:
@@ -110,6 +125,17 @@ def _start(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
         raise ConfigurationError(f"{event_id}: name a server of events, or a QuakeML file.")
     bundle.save(folder)
     return bundle
+
+
+def _check_same(bundle: EventBundle, quakeml: Path, folder: Path) -> None:
+    """A document that a bundle does not have must not be passed over in silence."""
+    given = EventBundle.from_quakeml(quakeml, bundle.event_id)
+    # Of several events one is written anew, with other bytes each time.
+    if given.quakeml != bundle.quakeml and given.event != bundle.event:
+        raise ConfigurationError(
+            f"{folder} has a bundle already, of another event or another state of it than "
+            f"{quakeml}: leave out --quakeml to go on with it, or choose another --out."
+        )
 
 
 def _fetch(bundle: EventBundle, folder: Path, recipe: Recipe, server: Server) -> EventBundle:

@@ -102,8 +102,8 @@ def fetch_waveforms(
     done: Callable[[int, int], None] | None,
 ) -> Change | None:
     """See `EventBundle.fetch_waveforms`; None where all of the extent is there."""
-    key = sha256(f"{server.url} {extent}".encode())
-    if key in bundle.fetched and not bundle.failed and not again:
+    key = key_of(server, extent)
+    if key in bundle.fetched and not again:
         return None
     found = waveforms.fetch(
         extent,
@@ -115,15 +115,21 @@ def fetch_waveforms(
         cache=cache,
         done=done,
     )
-    failed = [each for each in found.asked if each.outcome == "failed"]
-    if failed:
-        _warn(bundle.event_id, failed, len(found.asked))
+    fetched = {*bundle.fetched, key}
+    if found.failed:
+        _warn(bundle.event_id, found.failed, found.requests)
+        fetched.remove(key)
     new = sum(body != bundle.miniseed.get(code) for code, body in found.miniseed.items())
     return f"{new} channels from {server.url}", {
         "miniseed": FrozenMap(found.miniseed),
         "asked": found.asked,
-        "fetched": tuple(sorted({*bundle.fetched, key})),
+        "fetched": tuple(sorted(fetched)),
     }
+
+
+def key_of(server: Server, extent: Extent) -> str:
+    """Checksum by which a bundle knows that all of an extent was asked for, and nothing failed."""
+    return sha256(f"all of {extent} from {server.url}".encode())
 
 
 def fetch_stations(bundle: EventBundle, server: Callable[[], Server]) -> Change | None:

@@ -29,6 +29,7 @@ from ml_prediction.data.store import Store
 from ml_prediction.data.transfer import get_all
 from ml_prediction.errors import ConfigurationError, DataError, ServiceError
 from ml_prediction.explore.arrivals import Origin
+from ml_prediction.explore.bundle_folder import plain_name
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import to_utc
 
@@ -61,6 +62,8 @@ class Asked:
         ``kept``, ``absent`` (the server has none, and says so), or ``failed`` (ask again).
     reason
         Of the latter two.
+    server
+        URL of the data centre: another may have what this one has not.
     """
 
     code: NSLC
@@ -68,6 +71,7 @@ class Asked:
     end_ns: int
     outcome: Outcome
     reason: str = ""
+    server: str = ""
 
     @property
     def key(self) -> tuple[NSLC, int, int]:
@@ -117,10 +121,22 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Records by channel, and what came of each request."""
+    """What is there after a request.
+
+    Attributes
+    ----------
+    miniseed
+        Records by channel.
+    asked
+        What came of each request, of earlier ones too.
+    failed, requests
+        Which of this extent's failed, of how many.
+    """
 
     miniseed: dict[str, bytes]
     asked: tuple[Asked, ...]
+    failed: tuple[Asked, ...]
+    requests: int
 
 
 def as_server(
@@ -159,7 +175,7 @@ def find(extent: Extent, server: Server) -> list[Channel]:
     region = Region(  # of the whole world, too, for the distances
         latitude=extent.origin.latitude,
         longitude=extent.origin.longitude,
-        radius_km=extent.radius_km or ANTIPODE_KM,
+        radius_km=ANTIPODE_KM if extent.radius_km is None else extent.radius_km,
     )
     start, end = extent.span()
     found: dict[NSLC, Channel] = {}
@@ -200,7 +216,7 @@ def fetch(
     server
         Data centre.
     known, asked
-        What is there from before; ``kept`` and ``absent`` are not asked for again.
+        What is there from before; it is not asked for again, nor what this server has not.
     parallel
         Requests at the same time.
     again
@@ -216,28 +232,28 @@ def fetch(
     ServiceError
         If the stations can't be found, or if nothing at all is there and all failed.
     """
-    settled = ("kept",) if again else ("kept", "absent")
-    # What failed before and is not wanted now is nobody's loss.
-    history = {each.key: each for each in asked if each.outcome != "failed"}
+    history = {each.key: each for each in asked}
     units = _units(extent, find(extent, server))
-    wanted = [unit for unit in units if _outcome(history.get(_key(unit))) not in settled]
+    wanted = [unit for unit in units if not _settled(history.get(_key(unit)), server, again)]
     holder = nullcontext(str(cache)) if cache else tempfile.TemporaryDirectory(prefix="bundle-")
     with holder as folder:
-        store = Store(Path(folder), Path(folder) / "notes")
+        store = Store(Path(folder), Path(folder) / "notes" / plain_name(server.url))
         if again:
             store.forget_absences()
         failures = _transfer(wanted, store, server, parallel, done)
         miniseed = dict(known)
         for unit in wanted:
             outcome, reason = _what_came(unit, store, failures)
-            history[_key(unit)] = Asked(*_key(unit), outcome, reason)
+            history[_key(unit)] = Asked(*_key(unit), outcome, reason, server.url)
             if outcome == "kept":
                 name = str(unit.code)
                 miniseed[name] = merge(miniseed.get(name, b""), store.path(unit).read_bytes())
-    failed = [each for each in history.values() if each.outcome == "failed"]
+    left = sorted(_without_made_up(history.values()), key=lambda each: each.key)
+    mine = {_key(unit) for unit in units}
+    failed = tuple(each for each in left if each.outcome == "failed" and each.key in mine)
     if failed and not miniseed:
         raise ServiceError(f"No waveforms came: {failed[0].reason}")
-    return Fetched(miniseed, tuple(sorted(history.values(), key=lambda each: each.key)))
+    return Fetched(miniseed, tuple(left), failed, len(units))
 
 
 def stations_of(codes: Iterable[NSLC], time: UTCDateTime, server: Server) -> bytes | None:
@@ -350,12 +366,33 @@ def _what_came(unit: Unit, store: Store, failures: Mapping[Unit, str]) -> tuple[
     return "absent", store.absence(unit) or "no data"
 
 
+def _without_made_up(asked: Iterable[Asked]) -> list[Asked]:
+    """All but what failed once, and has come since with a longer time."""
+    asked = list(asked)
+    kept: dict[NSLC, list[Asked]] = {}
+    for each in asked:
+        if each.outcome == "kept":
+            kept.setdefault(each.code, []).append(each)
+    return [
+        each
+        for each in asked
+        if each.outcome != "failed"
+        or not any(
+            whole.start_ns <= each.start_ns and each.end_ns <= whole.end_ns
+            for whole in kept.get(each.code, ())
+        )
+    ]
+
+
 def _key(unit: Unit) -> tuple[NSLC, int, int]:
     return unit.code, unit.start_ns, unit.end_ns
 
 
-def _outcome(asked: Asked | None) -> Outcome | None:
-    return None if asked is None else asked.outcome
+def _settled(asked: Asked | None, server: Server, again: bool) -> bool:
+    """Whether it is of no use to ask a server for it."""
+    if asked is None or asked.outcome == "failed":
+        return False
+    return asked.outcome == "kept" or (asked.server == server.url and not again)
 
 
 def miniseed_of(stream: Stream) -> bytes:

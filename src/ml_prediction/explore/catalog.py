@@ -26,8 +26,8 @@ from ml_prediction.data.store import alone
 from ml_prediction.errors import ConfigurationError, DataError, ServiceError
 from ml_prediction.explore.bundle import EventBundle
 from ml_prediction.explore.bundle_folder import is_bundle, plain_name
-from ml_prediction.explore.bundle_recipe import Recipe, build
-from ml_prediction.explore.bundle_waveforms import AnyClient, as_server
+from ml_prediction.explore.bundle_recipe import Recipe, build, failed_of
+from ml_prediction.explore.bundle_waveforms import ANTIPODE_KM, AnyClient, as_server
 from ml_prediction.util.files import write_whole
 from ml_prediction.util.times import isoformat, to_utc
 
@@ -81,9 +81,18 @@ class Search:
 
 @dataclass(slots=True)
 class Outcome:
-    """What `BundleCatalog.build` could not do: errors by event id."""
+    """What `BundleCatalog.build` could not do.
+
+    Attributes
+    ----------
+    failed
+        Errors by event id: the same call again tries them again.
+    empty
+        Events of which no waveforms are to be had.
+    """
 
     failed: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +156,14 @@ class BundleCatalog:
         if last <= first:
             raise ConfigurationError(f"{last} is not later than {first}: give --from and --to.")
         if region is not None and not (
-            -90 <= region[0] <= 90 and -180 <= region[1] <= 180 and region[2] > 0
+            -90 <= region[0] <= 90 and -180 <= region[1] <= 180 and 0 < region[2] <= ANTIPODE_KM
         ):
             raise ConfigurationError(
-                f"Region {region}: give latitude, longitude (degrees) and radius (km)."
+                f"Region {region}: give latitude, longitude (degrees) and radius (km, at most "
+                f"{ANTIPODE_KM:g})."
             )
+        _check_limits("magnitude", "", min_magnitude, max_magnitude)
+        _check_limits("depth", "_km", min_depth_km, max_depth_km)
         wanted = Search(
             isoformat(first),
             isoformat(last),
@@ -242,7 +254,7 @@ class BundleCatalog:
         recipe
             How.
         outcome
-            Takes what failed.
+            Takes what failed, and what has no waveforms.
         done
             Hears of the number of events that are over.
 
@@ -263,8 +275,11 @@ class BundleCatalog:
                     raise
             else:
                 in_a_row = 0
-                if bundle.failed:
-                    failed.failed[event.event_id] = f"waveforms: {bundle.failed[0]}"
+                lost = failed_of(bundle, recipe)
+                if lost:
+                    failed.failed[event.event_id] = f"waveforms: {lost[0]}"
+                elif recipe.data is not None and not bundle.miniseed:
+                    failed.empty.append(event.event_id)
                 yield bundle
             if done is not None:
                 done(number)
@@ -312,8 +327,30 @@ class BundleCatalog:
 
 
 def _summary(table: dict[str, Any]) -> Summary:
-    values: dict[str, Any] = {k: math.nan if v is None else v for k, v in table.items()}
-    return Summary(**values)
+    """An event of the list; ValueError, TypeError or KeyError if a person has damaged it."""
+    for name in ("event_id", "magnitude_type", "place"):
+        if not isinstance(table[name], str):
+            raise ValueError(f"{name} {table[name]!r}")
+    if not (table["event_id"] and isinstance(table["time_ns"], int)):
+        raise ValueError(f"event {table['event_id']!r} at {table['time_ns']!r}")
+    numbers = {
+        name: math.nan if table[name] is None else float(table[name])
+        for name in ("latitude", "longitude", "depth_km", "magnitude")
+    }
+    return Summary(**table | numbers)
+
+
+def _check_limits(what: str, unit: str, low: float | None, high: float | None) -> None:
+    """Whether something can be between two limits."""
+    limits = {f"min_{what}{unit} (--min-{what})": low, f"max_{what}{unit} (--max-{what})": high}
+    for name, limit in limits.items():
+        if limit is not None and not math.isfinite(limit):
+            raise ConfigurationError(f"{name} {limit}: give a number.")
+    if low is not None and high is not None and low > high:
+        raise ConfigurationError(
+            f"{' is more than '.join(f'{name} {limit:g}' for name, limit in limits.items())}: "
+            "nothing can be between them; exchange them."
+        )
 
 
 def _time(given: UTCDateTime | str, name: str) -> UTCDateTime:

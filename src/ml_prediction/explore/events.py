@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from io import BytesIO
-from xml.etree.ElementTree import ParseError
 
-import obspy
 from obspy.core.event import Catalog, Event
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore.arrivals import Origin
 from ml_prediction.explore.quakeml_arrivals import magnitude_of
+from ml_prediction.explore.quakeml_documents import read_catalogue
 from ml_prediction.util.times import to_ns
 
 
@@ -33,10 +32,7 @@ def one_event(body: bytes, name: str, event_id: str | None = None) -> tuple[Even
     DataError
         If it is no QuakeML, or has no such event.
     """
-    try:
-        catalogue = obspy.read_events(BytesIO(body), format="QUAKEML")
-    except (ParseError, SyntaxError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{name}: can't be read as QuakeML ({error}).") from error
+    catalogue = read_catalogue(body, name)
     if len(catalogue) == 1:
         return catalogue[0], True
     names = [event_name(event) for event in catalogue]

@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
-from xml.etree.ElementTree import ParseError
 
-import obspy
 from obspy.core.event import Event, Pick
 from obspy.core.event import Origin as ObspyOrigin
 
-from ml_prediction.errors import DataError
 from ml_prediction.explore.arrivals import Arrivals, Origin, phase_of, refuse_senseless, to_table
+from ml_prediction.explore.quakeml_documents import read_catalogue
 from ml_prediction.util.times import to_ns
 
 KM_PER_DEGREE: Final = 111.195  # of a sphere of 6371 km
@@ -34,11 +32,7 @@ def read_quakeml_arrivals(path: Path) -> Arrivals:
     DataError
         If ObsPy can't read it as QuakeML.
     """
-    try:
-        catalogue = obspy.read_events(str(path), format="QUAKEML")
-    except (ParseError, SyntaxError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: can't be read as QuakeML ({error}).") from error
-    return catalogue_arrivals(catalogue, path)
+    return catalogue_arrivals(read_catalogue(path.read_bytes(), str(path)), path)
 
 
 def catalogue_arrivals(catalogue: Iterable[Event], path: Path) -> Arrivals:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -54,6 +55,23 @@ _TWO_LINES: Final = 25
 _LEGEND_COLUMNS: Final = 6
 _CURVES: Final = {"P": ("p", "P", "Pn"), "S": ("s", "S", "Sn")}
 _MODEL: Final = "iasp91"
+
+
+def check_picture(path: Path) -> None:
+    """Whether a picture can have this name; without an ending it is PNG.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is a folder, or of a kind that nobody can draw.
+    """
+    kinds = FigureCanvasAgg.get_supported_filetypes()
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: name a file, e.g. section.png.")
+    if path.suffix and path.suffix[1:].lower() not in kinds:
+        raise ConfigurationError(
+            f"{path}: a picture can't be {path.suffix}: name it .png, .pdf or .svg."
+        )
 
 
 def draw_section(

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Container, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from ml_prediction.errors import ConfigurationError
@@ -97,6 +97,33 @@ def _named(path: Path, numbers: Container[int | None] = range(1 << 16)) -> Itera
         if named or error.errno not in numbers:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Path of a file that a document in a folder names.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    name
+        Relative to it, with slashes.
+
+    Raises
+    ------
+    ValueError
+        If it leads out of the folder: an absolute name, one with ``..``, or through a link.
+    """
+    plain = PurePosixPath(name)
+    path = folder / plain
+    if (
+        plain.is_absolute()
+        or ".." in plain.parts
+        or not plain.parts
+        or not path.resolve().is_relative_to(folder.resolve())
+    ):
+        raise ValueError(f"file name {name!r} leads out of the folder")
+    return path
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
