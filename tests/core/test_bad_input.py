@@ -145,7 +145,9 @@ def test_absurd_times_touch_no_other_instrument(start_ns: int) -> None:
 
 def test_a_single_trace_will_do() -> None:
     trace = GOOD[0].to_trace()
-    assert pick(trace, fake_model()).picks == pick([trace], fake_model()).picks
+    one, other = pick(trace, fake_model()), pick([trace], fake_model())
+    assert one.picks
+    assert repr(one.picks) == repr(other.picks)  # NaN among the values is no difference
     assert Pipeline(fake_model()).push(trace).summary.samples == 3000
 
 

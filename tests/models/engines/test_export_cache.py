@@ -184,7 +184,8 @@ status = pathlib.Path("/proc/self/status")
 if status.exists():  # the peak in MB; getrusage would tell that of the process that started us
     text = status.read_text()
     peak = int(text.split("VmHWM:")[1].split()[0]) / 1024
-    assert peak < 400, peak
+    most = 400 if sys.version_info < (3, 13) else 430  # Numba and SciPy are larger there
+    assert peak < most, peak
 """
 
 
