@@ -16,9 +16,9 @@ from ml_prediction.cli_options import (
     Models,
     Shares,
     Weights,
+    chosen_few,
     chosen_models,
     given_list,
-    listed,
     run_config,
 )
 from ml_prediction.drivers.terminal import remarks_console, results_console
@@ -83,7 +83,12 @@ def run(
         ),
     ] = None,
     unit_timeout: Annotated[
-        float, typer.Option(metavar="S", min=1.0, help="Give a station's day up after so long.")
+        float,
+        typer.Option(
+            metavar="S",
+            min=1.0,
+            help="Give a station's day up after so long (loading the model counts).",
+        ),
     ] = 3600.0,
     engine: Annotated[
         str | None, typer.Option(metavar=ENGINES, help="What computes the model.")
@@ -113,7 +118,7 @@ def run(
         root=Path(root),
         first=_day("--from", first),
         end=_day("--to", end),
-        networks=tuple(listed(networks)),
+        networks=chosen_few("--networks", networks),
         store=store,
         jobs=jobs,
         ray=ray,
@@ -151,7 +156,14 @@ def report(
 
 
 def _day(option: str, text: str) -> date:
+    from ml_prediction.util.times import EARLIEST, LATEST
+
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise ConfigurationError(f"{option} {text}: no day; write it like 2017-05-01.") from error
+    if not EARLIEST.year < day.year < LATEST.year:
+        raise ConfigurationError(
+            f"{option} {text}: no day of the years {EARLIEST.year + 1} to {LATEST.year - 1}."
+        )
+    return day

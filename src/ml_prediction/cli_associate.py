@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ml_prediction.cli_options import listed
+from ml_prediction.cli_options import chosen_few
 from ml_prediction.drivers.terminal import remarks_console, results_console
 from ml_prediction.errors import ConfigurationError
 
@@ -59,17 +59,23 @@ def associate(
         typer.Option(metavar="S", min=0.01, max=10.0, help="Largest residual of a pick."),
     ] = 1.5,
     velocity_tolerance: Annotated[
-        float, typer.Option(metavar="S", min=0.0, help="What travel times may be wrong by.")
+        float,
+        typer.Option(metavar="S", min=0.0, max=100.0, help="What travel times may be wrong by."),
     ] = 2.0,
     edt_std: Annotated[
         float | None,
         typer.Option(
-            metavar="S", min=0.001, help="PyOcto's exponential EDT, with this deviation of picks."
+            metavar="S",
+            min=0.001,
+            max=100.0,
+            help="PyOcto's exponential EDT, with this deviation of picks.",
         ),
     ] = None,
     cutoff: Annotated[
         float | None,
-        typer.Option(metavar="KM", min=0.1, help="Search with stations this near only."),
+        typer.Option(
+            metavar="KM", min=0.1, max=20000.0, help="Search with stations this near only."
+        ),
     ] = None,
     depth: Annotated[
         float, typer.Option(metavar="KM", min=1.0, max=700.0, help="Deepest events.")
@@ -79,7 +85,10 @@ def associate(
         typer.Option(metavar="S,N,W,E", help="Where events may be (degrees north and east)."),
     ] = None,
     margin: Annotated[
-        float, typer.Option(metavar="KM", min=0.0, help="Without --area: this far around stations.")
+        float,
+        typer.Option(
+            metavar="KM", min=0.0, max=2000.0, help="Without --area: this far around stations."
+        ),
     ] = 50.0,
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Of PyOcto; default: all cores.")
@@ -97,7 +106,7 @@ def associate(
         out=Path(out),
         table=None if csv is None else Path(csv),
         run_id=run_id,
-        networks=tuple(listed(networks)),
+        networks=chosen_few("--networks", networks),
         start=_time("--from", start),
         end=_time("--to", end),
         max_sigma=max_sigma,
@@ -124,14 +133,21 @@ def associate(
 def _time(option: str, text: str | None) -> UTCDateTime | None:
     from obspy import UTCDateTime
 
+    from ml_prediction.util.times import EARLIEST, LATEST
+
     if text is None:
         return None
     try:
-        return UTCDateTime(text)
+        time = UTCDateTime(text)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{option} {text}: no time; write it like 2017-05-01 or 2017-05-01T03:00:00."
         ) from error
+    if not EARLIEST + 86400 <= time < LATEST - 86400:
+        raise ConfigurationError(
+            f"{option} {text}: no time of the years {EARLIEST.year} to {LATEST.year - 1}."
+        )
+    return time
 
 
 def _area(text: str | None) -> Area | None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ml_prediction.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from ml_prediction.drivers.run_config import RunConfig
 
@@ -54,6 +56,20 @@ def run_config(file: str | None, top: dict[str, Any], inner: dict[str, Any]) -> 
 def listed(text: str | None) -> list[str]:
     """Parts of a text between commas; none of no text."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def chosen_few(option: str, text: str | None) -> tuple[str, ...]:
+    """Parts of an option's text; none if it was not given, which stands for all.
+
+    Raises
+    ------
+    ConfigurationError
+        If it was given without any: an unset variable must not stand for all.
+    """
+    parts = tuple(listed(text))
+    if text is not None and not parts:
+        raise ConfigurationError(f"{option} {text!r} names none: name some, or leave it out.")
+    return parts
 
 
 def given_list(text: str | None) -> list[str] | None:

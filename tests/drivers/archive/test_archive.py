@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from postgres_server import PASSWORD, PostgresServer
 from small_archive import MIDNIGHT, station, write_sds
-from store_results import make_run, make_units
+from store_results import make_result, make_run, make_units
 
 from ml_prediction import cli
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.results import Pick
 from ml_prediction.drivers.archive.plan import plan_units
 from ml_prediction.drivers.archive.run import record_of
-from ml_prediction.drivers.archive.status import lines_of, rate_of
+from ml_prediction.drivers.archive.status import in_part, lines_of, rate_of
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import MLPredictionError
 from ml_prediction.models import Model
@@ -199,6 +199,9 @@ def test_a_day_that_cannot_be_read_fails_alone_and_is_done_once_it_is_mended(
         ("archive none --from 2017-05-01 --to 2017-05-03", "none is no folder"),
         ("archive ROOT --from 2017-05-01 --to 2017-05-03 --store ftp://x/y", "ftp://"),
         ("archive status --store sqlite:///none.db", "none.db"),
+        ("archive ROOT --from 0001-01-01 --to 2017-05-03", "--from 0001-01-01"),
+        ("archive ROOT --from 2017-05-01 --to 9999-12-31", "--to 9999-12-31"),
+        ("archive ROOT --from 2017-05-01 --to 2017-05-03 --networks ,", "--networks ','"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_status_2(
@@ -307,6 +310,27 @@ def test_reasons_with_brackets_are_shown_as_they_are(
         store.fail(unit, reason, 3)
     assert cli.run(["archive", "status", "--store", url]) == 0
     assert reason in capsys.readouterr().out
+
+
+def test_units_that_are_done_in_part_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'p.db'}"
+    whole, partly = make_units(2, 1)
+    with open_store(url) as store:
+        store.begin(make_run(), [whole, partly], resume=False)
+        store.write(make_result(whole))
+        store.write(make_result(partly, left_out="HHZ has [512] bytes of rubbish."))
+        states = store.states()
+    assert in_part(states) == [states[1]]
+    assert cli.run(["archive", "status", "--store", url]) == 0
+    said = capsys.readouterr().out
+    assert "1 of the done ones without a part of their files" in said
+    assert f"{partly}" in said
+    assert "HHZ has [512] bytes of rubbish." in said
+    page = tmp_path / "run.html"
+    assert cli.run(["archive", "report", "--store", url, "--out", str(page)]) == 0
+    assert "HHZ has [512] bytes of rubbish." in page.read_text()
 
 
 def test_a_folder_that_can_not_be_listed_is_told(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import obspy
@@ -125,6 +127,26 @@ def test_damage_of_the_day_is_told_and_that_of_its_neighbours_is_not(
     assert file.name in told
     assert "512 bytes" in told
     assert pick_unit(units["AAA", 2], [eqt], RunConfig(), None, "").problems == ()
+
+
+@pytest.mark.parametrize(("day", "file"), [(1, "121"), (1, "122"), (2, "121")])
+def test_what_the_system_can_not_read_fails_the_day_also_where_it_is_a_neighbours(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, eqt: Model, day: int, file: str
+) -> None:
+    """Picks near midnight depend on it, and the next try may find the file system well."""
+    (unit,) = (u for u in plan_units(archive, FIRST, END) if (u.station, u.day.day) == ("AAA", day))
+    opened = Path.open
+
+    def broken(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name.endswith(f"HHN.D.2017.{file}"):
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(DataError, match=rf"HHN\.D\.2017\.{file} can't be read .Input/output"):
+        pick_unit(unit, [eqt], RunConfig(), None, "")
+    monkeypatch.undo()
+    assert pick_unit(unit, [eqt], RunConfig(), None, "").picks
 
 
 def test_a_day_of_neighbours_alone_is_empty_and_one_of_rubbish_is_refused(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -264,6 +264,24 @@ def test_a_unit_that_takes_too_long_is_given_up_and_the_next_one_is_picked(
         ((unit, outcome, tried),) = run_units(archive[1:2], workers, 1)
     assert isinstance(outcome, UnitPicks)
     assert tried == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("x"), RuntimeError("bad allocation")])
+def test_a_model_that_can_not_be_loaded_costs_an_attempt_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> list[Any]:
+        raise error
+
+    done = UnitPicks([], [], [], (), 0.0)
+    monkeypatch.setattr(module, "_own", {"job": Job(RunConfig(), "run", 1, None, 9.0)})
+    monkeypatch.setattr(module, "load_configured", fail)
+    monkeypatch.setattr(module, "pick_unit", lambda *_: done)
+    outcome = module._work(units_of(1)[0])
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == f"the model could not be loaded: {str(error) or 'out of memory'}"
+    monkeypatch.setattr(module, "load_configured", lambda *_: [])
+    assert module._work(units_of(1)[0]) is done
 
 
 @pytest.mark.parametrize(

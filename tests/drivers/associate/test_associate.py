@@ -323,6 +323,10 @@ def test_without_pyocto_the_extra_is_named(
         (["--out", "."], "is a folder"),
         (["--csv", EVENTS], "two names"),
         (["--run-id", "june"], "june"),
+        (["--networks", ""], "--networks '' names none"),
+        (["--margin", "inf"], "--margin"),
+        (["--velocity-tolerance", "inf"], "--velocity-tolerance"),
+        (["--to", "9999-12-31T23:00:00"], "--to 9999-12-31T23:00:00"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

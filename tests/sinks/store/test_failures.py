@@ -347,6 +347,15 @@ def test_a_run_deleted_without_foreign_keys_leaves_nothing_to_the_next(tmp_path:
         assert not list(store.statistics())
 
 
+def test_two_names_of_one_database_are_one(tmp_path: Path) -> None:
+    url, other = (f"sqlite:///{tmp_path / name}" for name in ("p.db", "link.db"))
+    (tmp_path / "link.db").symlink_to(tmp_path / "p.db")
+    with open_store(url) as first, open_store(other) as second:
+        first.begin(make_run(), make_units(1, 1), resume=False)
+        with pytest.raises(ConfigurationError, match="Another process is writing"):
+            second.begin(make_run(), [], resume=True)
+
+
 def test_a_second_writer_that_is_refused_plans_nothing(tmp_path: Path) -> None:
     path, units = str(tmp_path / "p.db"), make_units(1, 2)
     with open_store(path) as store, open_store(path) as other:

@@ -68,6 +68,17 @@ def test_units_go_from_planned_to_done_or_failed(store: Store) -> None:
     assert store.states()[2].reason == ""
 
 
+def test_what_of_a_done_unit_was_left_out_is_kept(store: Store) -> None:
+    (unit,) = make_units(1, 1)
+    store.begin(make_run(), [unit], resume=False)
+    store.write(make_result(unit, left_out="UW.S0..EHZ.D.2017.121 [record 3] is damaged.\0"))
+    (state,) = store.states()
+    assert (state.state, state.picks) == ("done", 5)
+    assert state.reason == "UW.S0..EHZ.D.2017.121 [record 3] is damaged.?"
+    store.write(make_result(unit))  # whole now
+    assert store.states()[0].reason == ""
+
+
 def test_a_done_unit_does_not_fail_any_more(store: Store) -> None:
     (unit,) = make_units(1, 1)
     store.begin(make_run(), [unit], resume=False)

@@ -67,7 +67,8 @@ def pick_unit(
     Raises
     ------
     DataError
-        If the day has files, but nothing in any of them can be used.
+        If the day has files, but nothing in any of them can be used; or the system could not
+        read one of its own or of its neighbours' files.
     OSError
         If files can't be read.
     """
@@ -86,6 +87,7 @@ def pick_unit(
             raise
         return UnitPicks([], [], [], (), time.perf_counter() - started)
     _check_day(unit, source)
+    _check_read(source)
     pipeline = Pipeline(
         models,
         config.pipeline,
@@ -109,6 +111,7 @@ def pick_unit(
                 picks += linked
                 detections += found
         linked, found = linker.add(pipeline.flush())
+    _check_read(source)
     picks += [*linked, *linker.close()]
     detections += found
     places = pipeline.places
@@ -129,6 +132,16 @@ def _check_day(unit: Unit, source: FileSource) -> None:
     useless = {problem.path: problem for problem in source.problems if problem.unit == "file"}
     if unit.own_files and all(path in useless for path in unit.own_files):
         raise DataError(f"No file of the day can be used. {useless[unit.own_files[0]].message}")
+
+
+def _check_read(source: FileSource) -> None:
+    """Check that the system gave all files, neighbours' too: picks depend on these.
+
+    What is damaged stays so; what a network file system did not give now, it may give again.
+    """
+    for problem in source.problems:
+        if problem.reason == "unreadable":
+            raise DataError(problem.message)
 
 
 def _statistics(

@@ -19,7 +19,7 @@ from ml_prediction.drivers.archive.report_figures import (
     pick_calendar,
     quality,
 )
-from ml_prediction.drivers.archive.status import lines_of
+from ml_prediction.drivers.archive.status import in_part, lines_of
 from ml_prediction.sinks.store import UnitState, open_store
 from ml_prediction.sinks.store.bins import UNKNOWN
 from ml_prediction.util.files import check_free, write_whole
@@ -99,15 +99,20 @@ def _summary(found: Overview) -> Iterator[str]:
 
 def _failures(states: Sequence[UnitState]) -> Iterator[str]:
     failed = [state for state in states if state.state == "failed"]
-    if not failed:
+    yield from _told("Failed units", failed)
+    yield from _told("Units without a part of their files", in_part(states))
+
+
+def _told(title: str, units: Sequence[UnitState]) -> Iterator[str]:
+    if not units:
         return
-    yield "<h2>Failed units</h2>"
-    reasons = Counter(state.reason for state in failed)
-    if len(reasons) < len(failed):
+    yield f"<h2>{title}</h2>"
+    reasons = Counter(state.reason for state in units)
+    if len(reasons) < len(units):
         yield table(("units", "reason"), ((n, reason) for reason, n in reasons.most_common(50)))
-    rows = [(state.key, state.attempts, state.reason) for state in failed[:MOST_FAILED]]
-    yield _folded(f"One by one ({len(failed):,})", table(("unit", "attempts", "reason"), rows))
-    if len(failed) > MOST_FAILED:
+    rows = [(state.key, state.attempts, state.reason) for state in units[:MOST_FAILED]]
+    yield _folded(f"One by one ({len(units):,})", table(("unit", "attempts", "reason"), rows))
+    if len(units) > MOST_FAILED:
         yield paragraph(f"These are the first {MOST_FAILED}; all are in the store.")
 
 

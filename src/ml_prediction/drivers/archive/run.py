@@ -244,6 +244,7 @@ def _result(unit: Unit, found: UnitPicks, attempts: int) -> UnitResult:
         found.statistics,
         found.seconds,
         attempts,
+        " ".join(found.problems),
     )
 
 

@@ -35,10 +35,11 @@ def show_status(url: str, out: Console) -> int:
             for line in lines_of(states):
                 out.print(line, markup=False)
             failed = [state for state in states if state.state == "failed"]
-            if failed:
-                out.print(_table(failed[:MOST_FAILED]))
-            if len(failed) > MOST_FAILED:
-                out.print(f"... and {len(failed) - MOST_FAILED} more failed units.")
+            for units, title in ((failed, "failed"), (in_part(states), "done in part")):
+                if units:
+                    out.print(_table(units[:MOST_FAILED], title))
+                if len(units) > MOST_FAILED:
+                    out.print(f"... and {len(units) - MOST_FAILED} more units, {title}.")
     return 0
 
 
@@ -52,6 +53,8 @@ def lines_of(states: Sequence[UnitState]) -> list[str]:
         f"  {sum(state.picks for state in done):,} picks, "
         f"{sum(state.detections for state in done):,} detections",
     ]
+    if partly := len(in_part(states)):
+        lines.append(f"  {partly:,} of the done ones without a part of their files")
     rate = rate_of([state.finished for state in states if state.finished is not None])
     if rate is not None:
         left = f"; {count['planned'] / rate:,.1f} h left" if count["planned"] else ""
@@ -68,10 +71,15 @@ def rate_of(finished: Sequence[datetime]) -> float | None:
     return (len(recent) - 1) / (recent[-1] - recent[0]).total_seconds() * 3600
 
 
-def _table(failed: Sequence[UnitState]) -> Table:
+def in_part(states: Sequence[UnitState]) -> list[UnitState]:
+    """Units that are done, but without something of their files."""
+    return [state for state in states if state.state == "done" and state.reason]
+
+
+def _table(units: Sequence[UnitState], title: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("failed", "attempts", "reason"):
+    for name in (title, "attempts", "reason"):
         table.add_column(name, overflow="fold")
-    for state in failed:
+    for state in units:
         table.add_row(f"  {state.key}", str(state.attempts), Text(state.reason))
     return table

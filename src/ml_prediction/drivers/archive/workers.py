@@ -226,7 +226,12 @@ def _start(job: Job) -> None:
 def _work(unit: Unit) -> UnitPicks | Failure:
     job: Job = _own["job"]
     if "models" not in _own:
-        _own["models"] = load_configured(job.config, job.threads)
+        started = time.monotonic()
+        try:
+            _own["models"] = load_configured(job.config, job.threads)
+        except (MemoryError, OSError, RuntimeError) as error:  # it was there when the run began
+            why = str(error) or "out of memory"
+            return Failure(f"the model could not be loaded: {why}", time.monotonic() - started)
     return attempt(unit, job, _own["models"])
 
 

@@ -117,6 +117,8 @@ class UnitResult:
         How long it took.
     attempts
         How often it was tried, this time included.
+    left_out
+        What of the day's files could not be used, in words.
     """
 
     key: UnitKey
@@ -125,6 +127,7 @@ class UnitResult:
     statistics: Sequence[StationDay]
     seconds: float
     attempts: int
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class UnitState:
     attempts
         How often it was tried; 0 while it is planned.
     reason
-        Why it failed; empty otherwise.
+        Why it failed; of a unit that is done, what of its files could not be used.
     picks, detections
         How many are stored.
     seconds

@@ -74,7 +74,7 @@ def _server(engine: sa.Engine, run: int) -> Iterator[bool]:
 @contextmanager
 def _file(engine: sa.Engine, run: int) -> Iterator[bool]:
     """Whether the file beside the database was ours to lock; it is gone at the end."""
-    path = Path(f"{engine.url.database}-run{run}.lock")
+    path = Path(f"{os.path.realpath(engine.url.database or '')}-run{run}.lock")
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

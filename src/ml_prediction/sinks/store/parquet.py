@@ -169,7 +169,7 @@ class ParquetStore:
             result.key,
             "done",
             result.attempts,
-            "",
+            storable(result.left_out),
             len(result.picks),
             len(result.detections),
             float(result.seconds),

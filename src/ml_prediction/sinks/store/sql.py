@@ -144,7 +144,7 @@ class SqlStore:
             done = {
                 "state": "done",
                 "attempts": result.attempts,
-                "reason": "",
+                "reason": storable(result.left_out),
                 "picks": len(result.picks),
                 "detections": len(result.detections),
                 "seconds": float(result.seconds),
