@@ -30,8 +30,9 @@ from ml_prediction import (
     cli_rings,
 )
 from ml_prediction.cli_options import (
-    ENGINES,
     Combine,
+    Device,
+    Engine,
     Models,
     Shares,
     Weights,
@@ -193,13 +194,8 @@ def pick(
     weights: Weights = None,
     combine: Combine = None,
     shares: Shares = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar=ENGINES, help="What computes the model."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")
-    ] = None,
+    engine: Engine = None,
+    device: Device = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the results.")] = None,
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Samples from window to window.")

@@ -10,9 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from ml_prediction.cli_options import (
-    ENGINES,
     Combine,
     ConfigOption,
+    Device,
+    Engine,
     Models,
     Shares,
     Weights,
@@ -90,12 +91,8 @@ def run(
             help="Give a station's day up after so long (loading the model counts).",
         ),
     ] = 3600.0,
-    engine: Annotated[
-        str | None, typer.Option(metavar=ENGINES, help="What computes the model.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")
-    ] = None,
+    engine: Engine = None,
+    device: Device = None,
     run_id: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the run; default: made of its settings."),

@@ -133,7 +133,7 @@ def associate(
 def _time(option: str, text: str | None) -> UTCDateTime | None:
     from obspy import UTCDateTime
 
-    from ml_prediction.util.times import EARLIEST, LATEST
+    from ml_prediction.util.times import EARLIEST, LATEST, YEARS
 
     if text is None:
         return None
@@ -144,9 +144,7 @@ def _time(option: str, text: str | None) -> UTCDateTime | None:
             f"{option} {text}: no time; write it like 2017-05-01 or 2017-05-01T03:00:00."
         ) from error
     if not EARLIEST + 86400 <= time < LATEST - 86400:
-        raise ConfigurationError(
-            f"{option} {text}: no time of the years {EARLIEST.year} to {LATEST.year - 1}."
-        )
+        raise ConfigurationError(f"{option} {text}: no time of the years {YEARS}.")
     return time
 
 

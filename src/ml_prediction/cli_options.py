@@ -11,7 +11,13 @@ from ml_prediction.errors import ConfigurationError
 if TYPE_CHECKING:
     from ml_prediction.drivers.run_config import RunConfig
 
-ENGINES = "auto|torch|openvino|openvino-bf16"
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="auto|torch|openvino|openvino-bf16", help="What computes the model."),
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")
+]
 
 Models = Annotated[
     list[str] | None,

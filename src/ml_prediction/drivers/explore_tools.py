@@ -243,8 +243,8 @@ def verdict(trials: Sequence[Trial]) -> list[str]:
     """What was found, one sentence each."""
     best, first, highest = choose(trials), _first(trials), trials[0]
     f1 = best.f1["mean"]
-    tuned_phases = " and ".join(name for name in best.f1 if name != "mean")
-    what = f"{'mean ' if ' ' in tuned_phases else ''}F1 of {tuned_phases}"
+    phases = [name for name in best.f1 if name != "mean"]
+    what = f"{'mean ' if len(phases) > 1 else ''}F1 of {' and '.join(phases)}"
     words = ", ".join(f"{phase} {value:g}" for phase, value in best.thresholds.items())
     lines = [
         f"Best: {describe(best.setting)}, thresholds {words}: {what} {f1.value:.3f} "

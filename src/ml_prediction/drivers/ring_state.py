@@ -10,7 +10,7 @@ from ml_prediction.drivers.ring_names import Names
 from ml_prediction.drivers.ring_tools import moment
 from ml_prediction.earthworm.layout import TERMINATE
 from ml_prediction.earthworm.logo import Logo
-from ml_prediction.earthworm.reader import Message, RingReader
+from ml_prediction.earthworm.reader import Message, messages_now
 from ml_prediction.earthworm.ring import Ring, RingError, RingName
 from ml_prediction.earthworm.sysv import SEM_GETVAL, checked, library, segment_state
 from ml_prediction.earthworm.tank import head_of
@@ -75,13 +75,8 @@ def look(name: RingName, names: Names) -> RingState:
             lock=lock,
             attached=kernel.attached - 1,
         )
-        reader = RingReader(ring)
-        while reader.position < end:
-            before = reader.position
-            for message in reader.read(end - before).messages:
-                _count(state, message, names)
-            if reader.position == before:
-                break
+        for message in messages_now(ring):
+            _count(state, message, names)
     return state
 
 

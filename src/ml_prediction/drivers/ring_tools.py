@@ -25,6 +25,7 @@ from ml_prediction.earthworm.ring import Ring, RingError, RingName
 from ml_prediction.earthworm.tank import head_of, is_tank
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.util.codes import NSLC
+from ml_prediction.util.files import check_place
 from ml_prediction.util.times import isoformat, seconds_to_ns, to_utc
 
 POLL_SECONDS: Final = 0.1
@@ -310,8 +311,7 @@ def record(
             raise ConfigurationError(f"{path} is no plain file: name another.")
         if path.exists() and path.stat().st_size and not is_tank(path):
             raise ConfigurationError(f"{path} is there and is no tank: name another file.")
-        if not path.parent.is_dir():
-            raise ConfigurationError(f"{path.parent} is no folder: make it, or name another file.")
+        check_place(path)
         reader = RingReader(ring, [Logo(kind, 0, 0) for kind in names.waveforms])
         with path.open("ab", buffering=0) as file:
             try:

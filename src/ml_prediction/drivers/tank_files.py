@@ -28,7 +28,7 @@ from ml_prediction.sources.decoding import decode
 from ml_prediction.sources.miniseed import index, starts_with_record
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
-from ml_prediction.util.files import check_free, writing_whole
+from ml_prediction.util.files import check_free, check_place, writing_whole
 from ml_prediction.util.times import NANOSECONDS
 
 MOST_SAMPLES: Final = 1000
@@ -249,8 +249,7 @@ def convert(
         If a file can't be read or written; nothing half-written is left.
     """
     check_free(target, overwrite=overwrite)
-    if not target.parent.is_dir():
-        raise ConfigurationError(f"{target.parent} is no folder: make it, or name another file.")
+    check_place(target)
     if not source.is_file():
         raise ConfigurationError(f"Input {source} does not exist or is no file: check the path.")
     parts = _miniseed(source, warn) if is_tank(source) else _tank(source, warn, seconds)

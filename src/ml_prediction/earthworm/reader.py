@@ -78,12 +78,12 @@ class Batch:
 
 
 def messages_now(ring: Ring, wanted: Iterable[Logo] = (EVERYTHING,)) -> Iterator[Message]:
-    """Messages that are in a ring now, in its order; perhaps some that come meanwhile."""
+    """Messages that are in a ring now, in its order."""
     reader = RingReader(ring, wanted)
     end = ring.keyin
     while reader.position < end:
         before = reader.position
-        yield from reader.read().messages
+        yield from reader.read(end - before).messages
         if reader.position == before:
             return
         if reader.position < before:  # counters of 32 bits began anew: the end is elsewhere

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from ml_prediction.errors import DataError
-from ml_prediction.util.times import EARLIEST, LATEST, is_exact, to_utc
+from ml_prediction.util.times import YEARS, is_exact, to_utc
 
 TEXTS: Final = (
     "network",
@@ -149,10 +149,7 @@ def refuse_senseless(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         time = to_utc(row["time_ns"])
         where = f"{path}: {row['phase']} at {row['network']}.{row['station']}"
         if not is_exact(time):
-            raise DataError(
-                f"{where} has the time {time}; it must be from the years {EARLIEST.year} to "
-                f"{LATEST.year - 1}."
-            )
+            raise DataError(f"{where} has the time {time}; it must be from the years {YEARS}.")
         if row["uncertainty_s"] < 0:
             raise DataError(
                 f"{where}, {time}, has the uncertainty {row['uncertainty_s']:g} s; it must not be "

@@ -103,7 +103,7 @@ def build(event_id: str, folder: Path, recipe: Recipe) -> EventBundle:
 
 def failed_of(bundle: EventBundle, recipe: Recipe) -> tuple[Asked, ...]:
     """What failed of what a recipe asks for; an earlier one may have asked for more."""
-    if recipe.data is None:
+    if recipe.data is None or not bundle.failed:
         return ()
     choice = choice_of(recipe.pad, recipe.channels, recipe.radius_km, recipe.stations)
     extent = extent_of(bundle, choice)

@@ -13,7 +13,7 @@ import pandas as pd
 from ml_prediction.errors import DataError
 from ml_prediction.explore.arrivals import NUMBERS, TEXTS, Arrivals, phase_of, to_table
 from ml_prediction.explore.coverage import COLUMNS
-from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS
+from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS, YEARS
 
 _NEEDED: Final = ("station", "phase", "time")
 _OTHER_NAMES: Final = {"uncertainty_s": ("sigma", "uncertainty"), "width_s": ("width",)}
@@ -162,8 +162,8 @@ def _times(path: Path, cells: pd.Series) -> pd.Series:
     times = pd.to_datetime(cells.str.strip(), utc=True, format="ISO8601", errors="coerce")
     first, last = (pd.Timestamp(str(time)) for time in (EARLIEST, LATEST))
     wrong = times.isna() | (times < first) | (times >= last)
-    years = f"from the years {EARLIEST.year} to {LATEST.year - 1}"
-    _refuse(path, cells, wrong, f"no time like 2009-08-24T00:20:07.72Z {years}")
+    complaint = f"no time like 2009-08-24T00:20:07.72Z from the years {YEARS}"
+    _refuse(path, cells, wrong, complaint)
     return times.astype("datetime64[ns, UTC]").astype(np.int64)
 
 

@@ -17,7 +17,7 @@ from obspy import UTCDateTime
 
 from ml_prediction.errors import DataError
 from ml_prediction.explore.arrivals import MARKERS, Arrivals, Origin, phase_of, to_table
-from ml_prediction.util.times import EARLIEST, LATEST, NANOSECONDS, is_exact, to_ns
+from ml_prediction.util.times import NANOSECONDS, YEARS, is_exact, to_ns
 
 FIRST_WORDS: Final = "# Snuffler Markers File Version"
 _VERSION: Final = "0.2"
@@ -106,5 +106,5 @@ def _event(words: list[str]) -> tuple[str, Origin]:
 def _time(day: str, clock: str) -> int:
     time = UTCDateTime(f"{day}T{clock}")
     if not is_exact(time):
-        raise ValueError(f"times are from the years {EARLIEST.year} to {LATEST.year - 1}")
+        raise ValueError(f"times are from the years {YEARS}")
     return to_ns(time)

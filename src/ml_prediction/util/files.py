@@ -88,13 +88,14 @@ def _removed(part: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named(path: Path, numbers: Container[int | None] = range(1 << 16)) -> Iterator[None]:
-    """Let an error of the system be about the file that people know, not about its part."""
+def _named(path: Path, numbers: Container[int] | None = None) -> Iterator[None]:
+    """Let an error of the system, of these if given, name the file that people know."""
     try:
         yield
     except OSError as error:
         named = error.filename is not None and not str(error.filename).endswith(".part")
-        if named or error.errno not in numbers:
+        number = error.errno
+        if named or number is None or (numbers is not None and number not in numbers):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -144,6 +145,18 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise ConfigurationError(
             f"{path} is there already: choose another name, or say --overwrite."
         )
+
+
+def check_place(path: Path) -> None:
+    """Whether the folder of a file is there.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not.
+    """
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"{path.parent} is no folder: make it, or name another file.")
 
 
 def make_folders(path: Path) -> None:

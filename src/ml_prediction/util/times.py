@@ -9,6 +9,8 @@ from obspy import UTCDateTime
 EARLIEST: Final = UTCDateTime(1700, 1, 1)
 LATEST: Final = UTCDateTime(2200, 1, 1)
 """Times between them, and sums of them and a year, fit into 64 bits of nanoseconds."""
+YEARS: Final = f"{EARLIEST.year} to {LATEST.year - 1}"
+"""The same for people."""
 
 NANOSECONDS: Final = 1_000_000_000
 """Nanoseconds in one second."""
