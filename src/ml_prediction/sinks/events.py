@@ -21,6 +21,7 @@ from obspy import UTCDateTime
 from ml_prediction.core.results import Pick
 from ml_prediction.sinks.plain import plain_text
 from ml_prediction.sinks.quakeml import CLOSING, OPENING, pick_element, resource_id
+from ml_prediction.util.files import make_result_folder
 from ml_prediction.util.times import isoformat
 
 KM_PER_DEGREE: Final = 111.195
@@ -144,7 +145,7 @@ class EventFiles:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             for path in self._paths:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_result_folder(path.parent)
                 file = _part(path).open("w", newline="", encoding="utf-8")
                 stack.callback(_part(path).unlink)
                 stack.callback(file.close)

@@ -14,6 +14,9 @@ from ml_prediction.errors import ConfigurationError
 
 _OF_WRITING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+_FAILING: Final = (*_OF_WRITING, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+"""Errors of disks that are full or fail, not of a wrong path."""
+
 
 def write_whole(
     path: Path, data: bytes, *, sync: bool = False, scratch: Path | None = None
@@ -147,6 +150,20 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_apart(path: Path, *inputs: Path | None) -> None:
+    """Whether a result would replace none of the inputs: such a file, or one in such a folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If it would.
+    """
+    place = Path(os.path.realpath(path))
+    for each in inputs:
+        if each is not None and place.is_relative_to(os.path.realpath(each)):
+            raise ConfigurationError(f"{path} would be written into {each}: choose another name.")
+
+
 def check_place(path: Path) -> None:
     """Whether the folder of a file is there.
 
@@ -157,6 +174,26 @@ def check_place(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise ConfigurationError(f"{path.parent} is no folder: make it, or name another file.")
+
+
+def make_result_folder(path: Path) -> None:
+    """Make a folder that the user has named for results, and those above it.
+
+    Raises
+    ------
+    ConfigurationError
+        If it can't be made where it is to be.
+    OSError
+        If the disk is full, or fails.
+    """
+    try:
+        make_folders(path)
+    except OSError as error:
+        if error.errno in _FAILING:
+            raise
+        raise ConfigurationError(
+            f"Folder {path} can't be made ({error.strerror}): choose another."
+        ) from error
 
 
 def make_folders(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -116,6 +117,22 @@ def test_what_a_kill_left_is_in_nobodys_way(folder: Path, monkeypatch: pytest.Mo
             assert len(read(folder)) == len(PICKS)
         store.write(make_result(unit))
         assert not any(path.exists() for path in left)
+
+
+def test_a_unit_that_failed_after_a_kill_has_no_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = make_units(len(UNITS) + 1, 1)[-1]
+    assert unit not in UNITS
+    with open_store(f"parquet:///{folder}") as store:
+        store.begin(make_run(), [unit], resume=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", _killed)  # before its line in the journal
+            with pytest.raises(KeyboardInterrupt):
+                store.write(make_result(unit))
+        assert len(by_duckdb(folder)) > len(PICKS)
+        store.fail(unit, "out of memory", 3)
+        assert len(by_duckdb(folder)) == len(PICKS)
 
 
 def _killed(*_: Any, **__: Any) -> None:

@@ -25,7 +25,9 @@ __all__ = [
     "UnitKey",
     "UnitResult",
     "UnitState",
+    "check_url",
     "open_store",
+    "store_file",
     "without_password",
 ]
 
@@ -53,22 +55,56 @@ def open_store(url: str, *, create: bool = True) -> Store:
     ServiceError
         If the server can't be reached, or the file is locked.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = ("sqlite" if Path(url).suffix in _FILES else "parquet"), f"/{url}"
-    if scheme in ("sqlite", "postgresql", "postgres"):
-        from ml_prediction.sinks.store.sql import SqlStore
-
-        name = "postgresql" if scheme == "postgres" else scheme
-        return SqlStore(f"{name}://{rest}", create=create)
+    scheme, rest = _parts(url)
     if scheme == "parquet":
         from ml_prediction.sinks.store.parquet import ParquetStore
 
         return ParquetStore(_folder(url, rest), create=create)
-    raise ConfigurationError(
-        f"{scheme}:// is no store: choose sqlite:///picks.db, postgresql://user@host/name, or "
-        "parquet:///folder."
-    )
+    from ml_prediction.sinks.store.sql import SqlStore
+
+    return SqlStore(f"{scheme}://{rest}", create=create)
+
+
+def check_url(url: str) -> None:
+    """Whether a URL is one of a store; nothing is opened or made.
+
+    Raises
+    ------
+    ConfigurationError
+        If it can't be understood.
+    """
+    scheme, rest = _parts(url)
+    if scheme == "parquet":
+        _folder(url, rest)
+    else:
+        from ml_prediction.sinks.store.engines import parsed
+
+        parsed(f"{scheme}://{rest}")
+
+
+def store_file(url: str) -> Path | None:
+    """Where a store is: its file, or folder; None for one on a server."""
+    scheme, rest = _parts(url)
+    if scheme == "parquet":
+        return _folder(url, rest)
+    from ml_prediction.sinks.store.engines import file_of, parsed
+
+    return file_of(parsed(f"{scheme}://{rest}"))
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Kind of a store, and what follows ``://``."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = ("sqlite" if Path(url).suffix in _FILES else "parquet"), f"/{url}"
+    if scheme == "postgres":
+        scheme = "postgresql"
+    if scheme not in ("sqlite", "postgresql", "parquet"):
+        raise ConfigurationError(
+            f"{scheme}:// is no store: choose sqlite:///picks.db, postgresql://user@host/name, or "
+            "parquet:///folder."
+        )
+    return scheme, rest
 
 
 def _folder(url: str, rest: str) -> Path:

@@ -64,11 +64,16 @@ def nothing_to_resume(run: RunRecord, known: Sequence[RunRecord], where: str) ->
         (list(_differences(_comparable(old), _comparable(run), "")), old.run_id) for old in known
     ]
     found, nearest = min(there, key=lambda each: (len(each[0]), each[1]))
-    differs = f" ({_listed(found)})" if found else ""
+    if not found:
+        advice = f"{nearest} has these settings: give --run-id {nearest}"
+    else:
+        advice = (
+            f"Of its {len(known)} the nearest is {nearest} ({_listed(found)}): resume with the "
+            "settings that it was begun with"
+        )
     return ConfigurationError(
-        f"{where} has no run {run.run_id} to resume. Of its {len(known)} the nearest is "
-        f"{nearest}{differs}: resume with the settings that it was begun with, or begin another "
-        "run without --resume."
+        f"{where} has no run {run.run_id} to resume. {advice}, or begin another run without "
+        "--resume."
     )
 
 

@@ -61,7 +61,7 @@ from ml_prediction.sinks.store.checks import (
     storable,
 )
 from ml_prediction.sinks.store.journal import Journal, read_states
-from ml_prediction.util.files import make_folders, write_whole
+from ml_prediction.util.files import make_folders, make_result_folder, write_whole
 from ml_prediction.util.times import NANOSECONDS, to_ns
 
 FORMAT: Final = "ml_prediction store"
@@ -70,6 +70,9 @@ VERSION: Final = 1
 
 NO_NETWORK: Final = "--"
 """Stands for an empty code in a folder's name, as in Earthworm: pandas can't read Hive's null."""
+
+TABLES: Final = ("station_days", "detections", "picks")
+"""Folders of a unit's files, in the order in which these are written."""
 
 _KILLED: Final = {".store.json.part"}
 """What is in a folder whose first writer was killed."""
@@ -103,6 +106,11 @@ class ParquetStore:
 
     def _open(self, create: bool) -> None:
         mark = self._folder / "store.json"
+        if self._folder.exists() and not self._folder.is_dir():
+            raise ConfigurationError(
+                f"{self._folder} is no folder: a file of SQLite is named sqlite:///{self._folder}, "
+                "or ends in .db, .sqlite or .sqlite3."
+            )
         if not mark.exists():
             if not create:
                 raise ConfigurationError(f"There is no store {self._folder}: check the path.")
@@ -111,7 +119,7 @@ class ParquetStore:
                 raise ConfigurationError(
                     f"{self._folder} is not a store and not empty: choose another folder."
                 )
-            make_folders(self._folder)
+            make_result_folder(self._folder)
             content = {"format": FORMAT, "version": VERSION}
             try:
                 write_whole(mark, json.dumps(content).encode(), sync=True)
@@ -175,23 +183,25 @@ class ParquetStore:
             float(result.seconds),
             now(),
         )
-        tables = {
-            "station_days": encode_days(result.statistics, run_id),
-            "detections": DETECTIONS.encode(result.detections),
-            "picks": PICKS.encode(result.picks),
-        }
+        tables = (
+            encode_days(result.statistics, run_id),
+            DETECTIONS.encode(result.detections),
+            PICKS.encode(result.picks),
+        )
         with self._disk():
             if journal.states[result.key].state == "done":  # no reader sees old and new mixed
                 journal.append([UnitState(result.key, "planned")])
-            for name, table in tables.items():
+            for name, table in zip(TABLES, tables, strict=True):
                 self._put(self._path(name, result.key, run_id), table)
             journal.append([state])
 
     def fail(self, key: UnitKey, reason: str, attempts: int) -> None:
         """Set a unit to failed, as `Store.fail` says."""
-        _, journal = self._writing(key)
+        run_id, journal = self._writing(key)
         if journal.states[key].state != "done":
             with self._disk():
+                for table in TABLES:  # of one who was killed before the unit was done
+                    self._path(table, key, run_id).unlink(missing_ok=True)
                 reason = storable(reason)
                 journal.append([UnitState(key, "failed", attempts, reason, finished=now())])
 

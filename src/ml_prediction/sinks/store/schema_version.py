@@ -54,9 +54,13 @@ def upgrade(connection: sa.Connection, where: str, revision: str = HEAD) -> None
     if there is None:
         taken = sorted(set(sa.inspect(connection).get_table_names()) & set(metadata.tables))
         if taken:
+            advice = (
+                "choose another file."
+                if connection.dialect.name == "sqlite"
+                else "choose another database, or another schema (?options=-csearch_path%3Dpicks)."
+            )
             raise ConfigurationError(
-                f"{where} has tables of another program ({', '.join(taken)}): choose another "
-                "database, or another schema (?options=-csearch_path%3Dpicks)."
+                f"{where} has tables of another program ({', '.join(taken)}): {advice}"
             )
     if there != revision:
         command.upgrade(config, revision)

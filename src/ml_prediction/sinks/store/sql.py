@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from types import TracebackType
@@ -72,6 +72,7 @@ class SqlStore:
         self._run: tuple[int, str] | None = None
         self._methods: dict[Method, int] = {}
         self._claim = ExitStack()
+        self._held: Callable[[], None] = lambda: None
         try:
             with self._reading() as connection:
                 version = current(connection)
@@ -106,7 +107,8 @@ class SqlStore:
                 key = old.key
         with translated(self._where):
             self._claim.close()
-            self._claim.enter_context(claimed(self._engine, key, run.run_id, self._where))
+            claim = claimed(self._engine, key, run.run_id, self._where)
+            self._held = self._claim.enter_context(claim)
         with self._transaction() as connection:
             known = set(_unit_keys(connection, key))
             rows = [
@@ -123,7 +125,7 @@ class SqlStore:
         run, run_id = self._begun()
         check_result(result, run_id)
         results: list[Pick | Detection] = [*result.picks, *result.detections]
-        with self._transaction() as connection:
+        with self._transaction(held=True) as connection:
             unit = self._unit(connection, result.key)
             methods = self._with_keys(connection, {method_of(each) for each in results})
             for table in (schema.pick, schema.detection, schema.station_day):
@@ -162,7 +164,7 @@ class SqlStore:
             "attempts": attempts,
             "finished": now(),
         }
-        with self._transaction() as connection:
+        with self._transaction(held=True) as connection:
             unit = self._unit(connection, key)
             chosen = (table.c.key == unit) & (table.c.state != "done")
             connection.execute(table.update().where(chosen).values(failed))
@@ -266,12 +268,15 @@ class SqlStore:
         self.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        """All that is written in it, or nothing."""
-        with translated(self._where), self._engine.connect() as connection:
-            connection.execution_options(**IMMEDIATE)
-            with connection.begin():
-                yield connection
+    def _transaction(self, *, held: bool = False) -> Iterator[sa.Connection]:
+        """All that is written in it, or nothing; ``held``: only while the run is ours."""
+        with translated(self._where):
+            if held:
+                self._held()
+            with self._engine.connect() as connection:
+                connection.execution_options(**IMMEDIATE)
+                with connection.begin():
+                    yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,9 @@ _POSTGRES: Final[dict[str, tuple[type[MLPredictionError], str]]] = {
     "55": (ServiceError, f"it is in use. {_AGAIN}"),
     "57": (ServiceError, f"the server was stopped, or ended the connection. {_AGAIN}"),
     "58": (ServiceError, f"the server's disk fails. {_AGAIN}"),
+    "URL": (ConfigurationError, "mend its options."),
 }
-"""By SQLSTATE or its class; https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+"""By SQLSTATE or its class, and ``URL`` before a server is asked; https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 
 _REFUSALS: Final = {
     "permission denied": "42501",
@@ -64,6 +66,9 @@ _REFUSALS: Final = {
     "database": "3D",
 }
 """What servers say when they refuse a connection, the telling words first: there is no SQLSTATE."""
+
+_SENSELESS: Final = re.compile(r"bad value for|invalid [a-z ]*(?:option|value)\b")
+"""What the client's library says of options before it asks a server."""
 
 _PASSING: Final = ("starting up", "shutting down", "recovery", "too many", "terminating")
 """Refusals that end by themselves, and contain words of the others."""
@@ -104,7 +109,7 @@ def _ours(error: DBAPIError, where: str) -> MLPredictionError:
 def _guess(said: str) -> str:
     """SQLSTATE of a refused connection, by the words of a server that speaks English."""
     if "FATAL" not in said:
-        return ""
+        return "URL" if _SENSELESS.search(said) else ""
     if any(words in said for words in _PASSING):
         return "57"
     return next((state for words, state in _REFUSALS.items() if words in said), "")
