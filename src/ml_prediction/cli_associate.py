@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from obspy import UTCDateTime
 
     from ml_prediction.drivers.associate.octo import Area
+
+
+MOST_PICKS: Final = 100_000
+"""Of an event that PyOcto is asked for; it counts in 32 bits."""
 
 
 def associate(
@@ -44,11 +48,18 @@ def associate(
     velocity: Annotated[
         str, typer.Option(metavar="FILE.csv|NAME|VP,VS", help="Velocities; NAME: iasp91, ak135.")
     ] = "iasp91",
-    min_picks: Annotated[int, typer.Option(metavar="N", min=1, help="Of an event.")] = 10,
-    min_p: Annotated[int, typer.Option(metavar="N", min=0, help="P picks of an event.")] = 3,
-    min_s: Annotated[int, typer.Option(metavar="N", min=0, help="S picks of an event.")] = 3,
+    min_picks: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MOST_PICKS, help="Of an event.")
+    ] = 10,
+    min_p: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MOST_PICKS, help="P picks of an event.")
+    ] = 3,
+    min_s: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MOST_PICKS, help="S picks of an event.")
+    ] = 3,
     min_both: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Stations with both, of an event.")
+        int,
+        typer.Option(metavar="N", min=0, max=MOST_PICKS, help="Stations with both, of an event."),
     ] = 3,
     max_sigma: Annotated[
         float | None,
@@ -91,7 +102,8 @@ def associate(
         ),
     ] = 50.0,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of PyOcto; default: all cores.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=256, help="Of PyOcto; default: all cores."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier files.")] = False,
 ) -> int:

@@ -320,13 +320,21 @@ def test_without_pyocto_the_extra_is_named(
         (["--area", "48,47,-123,-122"], "south must lie below north"),
         (["--velocity", "none.csv"], "depth,vp,vs"),
         (["--out", "stations.xml"], "--overwrite"),
+        (["--out", "stations.xml", "--overwrite"], "would be written into stations.xml"),
+        (["--csv", "picks.db", "--overwrite"], "would be written into picks.db"),
+        (["--csv", "link.db", "--overwrite"], "would be written into picks.db"),
+        (["--csv", "v.csv", "--velocity", "v.csv", "--overwrite"], "would be written into v.csv"),
         (["--out", "."], "is a folder"),
+        (["--out", "/dev/null/x/events.xml"], "can't be made"),
         (["--csv", EVENTS], "two names"),
         (["--run-id", "june"], "june"),
         (["--networks", ""], "--networks '' names none"),
         (["--margin", "inf"], "--margin"),
         (["--velocity-tolerance", "inf"], "--velocity-tolerance"),
         (["--to", "9999-12-31T23:00:00"], "--to 9999-12-31T23:00:00"),
+        (["--threads", "100000"], "--threads"),
+        (["--min-picks", "999999999999"], "--min-picks"),
+        (["--velocity", "1e-300,1e-301"], "from 0.05 to 20 km/s"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
@@ -337,8 +345,12 @@ def test_wrong_use_is_refused(
     words: str,
 ) -> None:
     store_of(of_quakes[0])
+    Path("link.db").symlink_to("picks.db")
+    Path("v.csv").write_text("depth,vp,vs\n0,6,3.4\n")
+    before = {path: path.read_bytes() for path in Path().iterdir()}
     assert associate(*options) == 2
     assert words in " ".join(capsys.readouterr().err.split())
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
     assert not Path(EVENTS).exists()
 
 

@@ -49,6 +49,8 @@ def test_velocities_of_a_file_are_linear_between_rows_with_steps(tmp_path: Path)
         ("depth,vp,vs\n0,5,x\n", "row 2: depth, vp and vs must be numbers"),
         ("depth,vp,vs\n0,5\n", "row 2"),
         ("depth,vp,vs\n0,5,3\n2,3,3\n", "row 3: vp 3 and vs 3"),
+        ("depth,vp,vs\n0,5000,3000\n", "row 2: vp 5000 and vs 3000"),
+        ("depth,vp,vs\n0,inf,3\n", "row 2: vp inf"),
         ("depth,vp,vs\n5,5,3\n2,5,3\n", "row 3: depths must not decrease"),
         ("depth,vp,vs\n0,5,3\nnan,5,3\n", "row 3: depths must not decrease"),
         ("depth,vp,vs\n0,5,3\n0,6,3\n0,7,4\n", "row 4: a third row of depth 0"),

@@ -25,6 +25,11 @@ _BACK: Final[dict[str, Callable[[str], Any]]] = {
 _TYPES: Final = {field.name: str(field.type) for field in fields(Pick)}
 
 
+def pick_table(path: Path) -> Path:
+    """The file itself, where its folder may be given."""
+    return path / "picks.csv" if path.is_dir() else path
+
+
 def read_pick_file(path: Path) -> list[Pick]:
     """Picks of a file that `ml-prediction pick` wrote, or of its folder, by time.
 
@@ -35,8 +40,7 @@ def read_pick_file(path: Path) -> list[Pick]:
     DataError
         If it is not such a file; the message names the line.
     """
-    if path.is_dir():
-        path /= "picks.csv"
+    path = pick_table(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)

@@ -19,16 +19,16 @@ from rich.console import Console
 from ml_prediction.core.results import Pick
 from ml_prediction.drivers.associate.doubles import one_per_arrival
 from ml_prediction.drivers.associate.octo import PHASES, Associator, Settings, import_pyocto
-from ml_prediction.drivers.associate.pick_file import read_pick_file
+from ml_prediction.drivers.associate.pick_file import pick_table, read_pick_file
 from ml_prediction.drivers.associate.places import Code, Places
 from ml_prediction.drivers.associate.velocity import DEFAULT, velocity_model
 from ml_prediction.drivers.driver_local import read_inventory
 from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.events import EventFiles
-from ml_prediction.sinks.store import open_store, without_password
+from ml_prediction.sinks.store import open_store, store_file, without_password
 from ml_prediction.util.codes import fits_any
-from ml_prediction.util.files import check_free
+from ml_prediction.util.files import check_apart, check_free
 
 MOST_NAMED: Final = 20
 """Stations that a message names."""
@@ -151,8 +151,15 @@ def _check_paths(options: AssociateOptions) -> None:
     paths = [path for path in (options.out, options.table) if path is not None]
     if len(set(paths)) < len(paths):
         raise ConfigurationError(f"--out and --csv are both {options.out}: give two names.")
+    inputs = (
+        None if options.store is None else store_file(options.store),
+        None if options.pick_file is None else pick_table(options.pick_file),
+        Path(options.inventory),
+        Path(options.velocity) if Path(options.velocity).is_file() else None,
+    )
     for path in paths:
         check_free(path, overwrite=options.overwrite)
+        check_apart(path, *inputs)
 
 
 def _source(options: AssociateOptions, stack: ExitStack) -> _Source:

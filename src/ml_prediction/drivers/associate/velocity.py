@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.errors import ConfigurationError, DataError, MLPredictionError
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,6 +26,8 @@ MOST_NODES: Final = 2_000_000
 """A table of 32 MB, made in 3 s. Travel times are too long by what half the spacing halves."""
 DEEPEST_KM: Final = 800.0
 """Of earthquakes, and more."""
+SLOWEST_KM_S, FASTEST_KM_S = 0.05, 20.0
+"""S waves in mud, P waves at the core's boundary, and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def velocity_model(text: str) -> VelocityModel:
     Raises
     ------
     ConfigurationError
-        If it is none of these.
+        If it is none of these, or no rock has such velocities.
     DataError
         If the file can't be used; the message names the line.
     """
@@ -85,7 +87,7 @@ def velocity_model(text: str) -> VelocityModel:
         except ValueError:
             pass
         else:
-            _check_velocities(vp, vs, f"--velocity {text}")
+            _check_velocities(vp, vs, f"--velocity {text}", ConfigurationError)
             return VelocityModel(f"{vp:g},{vs:g}", np.zeros(1), np.asarray([vp]), np.asarray([vs]))
     path = Path(text)
     if not path.is_file():
@@ -192,6 +194,11 @@ def _of_file(path: Path) -> VelocityModel:
     return VelocityModel(path.name, depth, vp, vs)
 
 
-def _check_velocities(vp: float, vs: float, where: str) -> None:
-    if not (math.isfinite(vp) and 0 < vs < vp):
-        raise DataError(f"{where}: vp {vp:g} and vs {vs:g} km/s; it must be 0 < vs < vp.")
+def _check_velocities(
+    vp: float, vs: float, where: str, kind: type[MLPredictionError] = DataError
+) -> None:
+    if not SLOWEST_KM_S <= vs < vp <= FASTEST_KM_S:
+        raise kind(
+            f"{where}: vp {vp:g} and vs {vs:g} km/s; vs must be less than vp, and both from "
+            f"{SLOWEST_KM_S:g} to {FASTEST_KM_S:g} km/s."
+        )
