@@ -100,6 +100,13 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that the store has.")
     ] = False,
+    redo_partial: Annotated[
+        bool,
+        typer.Option(
+            "--redo-partial",
+            help="With --resume: also what was done without a part of its files.",
+        ),
+    ] = False,
 ) -> int:
     """Pick the days from --from to before --to."""
     from ml_prediction.drivers.archive.run import ArchiveOptions, run_archive
@@ -111,6 +118,8 @@ def run(
         "engine": engine,
         "device": device,
     }
+    if not root.strip():
+        raise ConfigurationError("SDS_ROOT is empty text. Is a variable of the shell unset?")
     options = ArchiveOptions(
         root=Path(root),
         first=_day("--from", first),
@@ -122,6 +131,7 @@ def run(
         resume=resume,
         unit_timeout=unit_timeout,
         run_id=run_id,
+        redo_partial=redo_partial,
     )
     settings = run_config(config, top, {})
     return run_archive(options, settings, out=results_console(), err=remarks_console())

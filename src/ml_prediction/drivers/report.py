@@ -20,7 +20,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.models.engine import EngineName
 from ml_prediction.models.spec import ModelSpec
-from ml_prediction.sources.problems import Problem
+from ml_prediction.sources.problems import MISNAMED, Problem
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import isoformat, to_utc
 
@@ -129,14 +129,17 @@ def versions() -> dict[str, str]:
     return {"ml_prediction": __version__, "python": platform.python_version(), **found}
 
 
-def name_problems(problems: Sequence[Problem], err: Console) -> None:
-    """Name what could not be used, on stderr."""
+def name_problems(
+    problems: Sequence[Problem], err: Console, rest: str = "all are in summary.json"
+) -> None:
+    """Name what could not be used, on stderr; ``rest``: what is to be said if it is too much."""
     loud = [problem for problem in problems if not problem.quiet]
     for problem in loud[:MOST_LINES]:
         more = f" ({problem.count} {problem.unit}s)" if problem.count > 1 else ""
-        err.print(f"skipped: {problem.message}{more}", markup=False)
+        word = "misnamed" if problem.reason == MISNAMED else "skipped"
+        err.print(f"{word}: {problem.message}{more}", markup=False)
     if len(loud) > MOST_LINES:
-        err.print(f"skipped: {len(loud) - MOST_LINES} more; all are in summary.json")
+        err.print(f"skipped: {len(loud) - MOST_LINES} more; {rest}")
     quiet = [problem.path.name for problem in problems if problem.quiet]
     if quiet:  # a folder holds other things too: one line is enough
         names = ", ".join(quiet[:MOST_LINES]) + (", ..." if len(quiet) > MOST_LINES else "")

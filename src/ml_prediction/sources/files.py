@@ -128,6 +128,7 @@ def open_files(
     channels: Iterable[str] = ("*",),
     starttime: UTCDateTime | None = None,
     endtime: UTCDateTime | None = None,
+    ledger: ProblemLedger | None = None,
 ) -> FileSource:
     """Look at files, and get ready to read them in time order.
 
@@ -140,6 +141,8 @@ def open_files(
         Patterns for the channel code (``HH?``) or the full code (``UW.GNW..HH?``).
     starttime, endtime
         First and last time wanted, inclusive, to the sample.
+    ledger
+        Takes what can't be used, for those who want to know also if nothing can.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def open_files(
         None if starttime is None else to_ns(starttime),
         None if endtime is None else to_ns(endtime),
     )
-    ledger = ProblemLedger()
+    ledger = ProblemLedger() if ledger is None else ledger
     found = expand(inputs, selection, ledger)
     scanned = (scan(file, selection, ledger) for file in found)
     files = [info for info in scanned if info is not None]
@@ -175,6 +178,6 @@ def _nothing(found: list[InputFile], ledger: ProblemLedger) -> str:
     else:
         text = (
             f"None of the {len(found)} files has usable samples of the wanted channels and times: "
-            "widen --channels, --starttime, --endtime."
+            "widen the choice of channels and times."
         )
     return " ".join([text, *first_messages(problems)])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.sources.problems import Problem, ProblemLedger, first_messages
+from ml_prediction.sources.problems import UNREADABLE, Problem, ProblemLedger, first_messages
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
@@ -37,6 +37,10 @@ class SdsName:
     nslc: NSLC
     start_ns: int
     end_ns: int
+
+    def has(self, nslc: NSLC, start_ns: int, end_ns: int) -> bool:
+        """Whether samples from one time to another are of the channel, and partly of the day."""
+        return nslc == self.nslc and start_ns < self.end_ns and end_ns >= self.start_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ def expand(
         SDS day files whose name says that they have nothing of it are left out. A file may
         overrun midnight, so the day before and the day after are kept.
     ledger
-        Told of folders that can't be listed, and of inputs that are empty folders.
+        Told of folders that can't be listed or have a day file's name, and of inputs that are
+        empty folders.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def expand(
         If no file is left.
     """
     chosen = selection or Selection()
-    problems = ledger or ProblemLedger()
+    problems = ProblemLedger() if ledger is None else ledger
     names = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     if not names:
         raise ConfigurationError("No input was given: name a file, a folder or a glob.")
@@ -109,7 +114,7 @@ def expand(
             said.insert(
                 0,
                 f"Input {listed} has no files for these channels and times: "
-                "name another, or widen --channels, --starttime, --endtime.",
+                "name another, or widen the choice of channels and times.",
             )
         raise DataError(" ".join(said) or f"Input {listed} has no files: name another.")
     return list(found.values())
@@ -226,6 +231,9 @@ class _Search:
                 sub for sub in seen if not (is_sds and _prunable(sub, depth, self._selection))
             ]
             self.left_out |= len(subfolders) < len(seen)
+            for sub in subfolders:
+                if sds_name(sub) is not None:
+                    self._misplaced(here / sub)
             for file in sorted(files):
                 if not file.startswith("."):
                     yield here / file
@@ -233,11 +241,19 @@ class _Search:
     def _unlisted(self, error: OSError) -> None:
         self._unreadable(Path(error.filename), error, "listed")
 
+    def _misplaced(self, folder: Path) -> None:
+        text = (
+            f"{folder} is a folder, though it has a day file's name. Rename it, and put the "
+            "day's file in its place."
+        )
+        self._ledger.restart(folder)  # met again, it is still one
+        self._ledger.add(Problem(folder, "folder for a file", text, 1))
+
     def _unreadable(self, path: Path, error: OSError, what: str) -> None:
         kind = "Folder" if what == "listed" else "Input"
         text = f"{kind} {path} can't be {what} ({error.strerror}); skipped. Check its rights."
         self._ledger.restart(path)  # met again, it is still one
-        self._ledger.add(Problem(path, "unreadable", text, 1))
+        self._ledger.add(Problem(path, UNREADABLE, text, 1))
 
 
 def _is_sds(root: Path) -> bool:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -249,12 +249,24 @@ def unusable(header: Header) -> str | None:
 
 
 def wanted_rows(path: Path, selection: Selection, report: Report) -> Iterator[Row]:
-    """Headers of the usable records with wanted samples; what is unusable is reported."""
-    for row in rows(path, report):
+    """Headers of the usable records with wanted samples; what is unusable is reported.
+
+    A corrupt stretch is reported if wanted samples may have been in it, by the times of the
+    records before and after it.
+    """
+    stretches: list[tuple[str, str, int, str]] = []
+    before: tuple[int, ...] = ()
+    for row in rows(path, lambda *stretch: stretches.append(stretch)):
         header = row.first
+        reason = unusable(header)
+        ends_ns = row.starts_ns if reason else row.ends_ns
+        first = int(row.starts_ns[0]), int(ends_ns[0])
+        if stretches and _between(before, first, selection):
+            _pass_on(stretches, report)
+        stretches.clear()
+        before = int(row.starts_ns[-1]), int(ends_ns[-1])
         if not selection.wants(header.nslc):
             continue
-        reason = unusable(header)
         if reason is not None:
             where = f"{path}: {reason} of {header.nslc} at byte {header.offset}"
             report(reason, f"{where}; not used. {_ADVICE[reason]}", 1, "record")
@@ -263,6 +275,24 @@ def wanted_rows(path: Path, selection: Selection, report: Report) -> Iterator[Ro
         else:
             wanted = selection.overlapping(row.starts_ns, row.ends_ns)
             yield from (row.part(start, stop) for start, stop in runs(wanted))
+    if _between(before, (), selection):
+        _pass_on(stretches, report)
+
+
+def _between(before: tuple[int, ...], after: tuple[int, ...], selection: Selection) -> bool:
+    """Whether there may be wanted samples between two records, given by their first and last time.
+
+    Without a record on one side, anything may be there.
+    """
+    times = (*before, *after)
+    start_ns = min(times) if before else -_LATEST
+    end_ns = max(times) if after else _LATEST
+    return selection.overlaps(start_ns, end_ns)
+
+
+def _pass_on(stretches: Iterable[tuple[str, str, int, str]], report: Report) -> None:
+    for stretch in stretches:
+        report(*stretch)
 
 
 def index(path: Path, selection: Selection, report: Report) -> list[Block]:

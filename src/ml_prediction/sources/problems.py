@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+MISNAMED: Final = "misnamed"
+"""Reason of a problem that is known from a file's name, and not met again while it is read."""
+
+UNREADABLE: Final = "unreadable"
+"""Reason of a problem that the system has: another time it may give the file, or folder."""
 
 Report = Callable[[str, str, int, str], None]
 """Called with reason, message, count and unit (``file`` or ``record``)."""
@@ -20,9 +27,9 @@ class Problem:
         File, or folder.
     reason
         Short name, the same for all problems of a kind: ``compressed``, ``corrupt``,
-        ``empty file``, ``empty folder``, ``not waveform data``, ``text record``,
-        ``unreadable``, ``unsupported rate``, ``zero-length record``; a driver adds
-        ``not drawn``.
+        ``empty file``, ``empty folder``, ``folder for a file``, ``misnamed``,
+        ``not waveform data``, ``text record``, ``unreadable``, ``unsupported rate``,
+        ``zero-length record``; a driver adds ``not drawn``.
     message
         The first case, and what to do.
     count
@@ -71,8 +78,10 @@ class ProblemLedger:
         return report
 
     def restart(self, path: Path) -> None:
-        """Forget a file's problems: it is going to be read again from the start."""
-        self._found.pop(path, None)
+        """Forget a file's problems, but that of its name: it is read again from the start."""
+        found = self._found.pop(path, {})
+        if MISNAMED in found:
+            self._found[path] = {MISNAMED: found[MISNAMED]}
 
     @property
     def all(self) -> list[Problem]:

@@ -14,15 +14,17 @@ from ml_prediction.core.packets import Packet, channel_of, packets_from_trace
 from ml_prediction.sources import foreign, libmseed, miniseed
 from ml_prediction.sources.file_info import Extent, FileInfo
 from ml_prediction.sources.inputs import InputFile, SdsName
-from ml_prediction.sources.problems import Problem, ProblemLedger, Report
+from ml_prediction.sources.problems import MISNAMED, UNREADABLE, Problem, ProblemLedger, Report
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
-from ml_prediction.util.times import NANOSECONDS, to_ns
+from ml_prediction.util.times import NANOSECONDS, isoformat, to_ns, to_utc
 
 logger = logging.getLogger(__name__)
 
 MINISEED: Final = "MSEED"
 _PROBE_BYTES: Final = 1 << 16
+
+_Part = tuple[NSLC, int, int]  # channel, time of its first and of its last sample
 
 _COMPRESSED: Final = (
     (0, b"\x1f\x8b", "gzip"),
@@ -59,15 +61,15 @@ def scan(file: InputFile, selection: Selection, ledger: ProblemLedger) -> FileIn
             ledger.add(Problem(path, "compressed", text, 1))
             return None
         if miniseed.starts_with_record(head):
-            return _scan_miniseed(file, selection, ledger.reporter(path))
+            return _scan_miniseed(file, selection, ledger)
         name = foreign.detect(path)
         if name is not None:
-            return _scan_foreign(path, name, selection, ledger)
+            return _scan_foreign(file, name, selection, ledger)
         if miniseed.contains_record(path):
-            return _scan_miniseed(file, selection, ledger.reporter(path))
+            return _scan_miniseed(file, selection, ledger)
     except OSError as error:
         text = f"{path} can't be read ({error.strerror}); skipped. Check the file and its rights."
-        ledger.add(Problem(path, "unreadable", text, 1))
+        ledger.add(Problem(path, UNREADABLE, text, 1))
         return None
     text = (
         f"{path} is in no waveform format that ObsPy knows; skipped. "
@@ -105,7 +107,7 @@ def not_read(path: Path, format_name: str, error: BaseException) -> tuple[str, s
     """Reason and message for a file whose reader raised one of foreign.READ_ERRORS."""
     if isinstance(error, OSError) and error.errno is not None:
         text = f"{path} can't be read ({error.strerror}); skipped. Check the file and its rights."
-        return "unreadable", text
+        return UNREADABLE, text
     text = f"{path} looks like {format_name} but does not read ({error}); skipped."
     return "corrupt", f"{text} Fetch it again."
 
@@ -142,33 +144,74 @@ def _limits(trace: Trace) -> tuple[int, int]:
     return start_ns, start_ns + round(length)
 
 
-def _scan_miniseed(file: InputFile, selection: Selection, report: Report) -> FileInfo | None:
+def _scan_miniseed(file: InputFile, selection: Selection, ledger: ProblemLedger) -> FileInfo | None:
     if file.sds is not None:
         probed = _probe(file.path, file.sds, selection)
         if probed is not None:
             return probed
+    report = ledger.reporter(file.path)
     parts = (
         (row.first.nslc, int(row.starts_ns.min()), int(row.ends_ns.max()), int(row.counts.sum()))
         for row in miniseed.wanted_rows(file.path, selection, report)
     )
-    return _summarise(file.path, MINISEED, parts)
+    found = _summarise(file.path, MINISEED, parts)
+    if file.sds is not None and not _fits(found, file.sds):
+        _check_name(file.path, file.sds, _held(file.path), ledger)
+    return found
 
 
 def _scan_foreign(
-    path: Path, name: str, selection: Selection, ledger: ProblemLedger
+    file: InputFile, name: str, selection: Selection, ledger: ProblemLedger
 ) -> FileInfo | None:
+    path = file.path
     try:
         stream = _read_headers(path, name)
     except foreign.READ_ERRORS as error:
         reason, text = not_read(path, name, error)
         ledger.add(Problem(path, reason, text, 1))
         return None
-    parts = (
-        (channel_of(trace), *_limits(trace), int(trace.stats.npts))
+    if file.sds is not None:
+        usable = _usable(stream, path, Selection(), lambda *_: None)
+        held = ((channel_of(trace), *_limits(trace)) for trace in usable)
+        _check_name(path, file.sds, held, ledger)
+    wanted = (
+        (channel_of(trace), *limits, int(trace.stats.npts))
         for trace in _usable(stream, path, selection, ledger.reporter(path))
+        if selection.overlaps(*(limits := _limits(trace)))
     )
-    wanted = (part for part in parts if selection.overlaps(part[1], part[2]))
     return _summarise(path, name, wanted)
+
+
+def _fits(info: FileInfo | None, sds: SdsName) -> bool:
+    extents = () if info is None else info.extents
+    return any(sds.has(extent.nslc, extent.start_ns, extent.end_ns) for extent in extents)
+
+
+def _held(path: Path) -> Iterator[_Part]:
+    """What a miniSEED file has, wanted or not."""
+    for row in miniseed.rows(path, lambda *_: None):
+        if miniseed.unusable(row.first) is None:
+            yield row.first.nslc, int(row.starts_ns.min()), int(row.ends_ns.max())
+
+
+def _check_name(path: Path, sds: SdsName, parts: Iterable[_Part], ledger: ProblemLedger) -> None:
+    """Tell of a day file that has samples, but none of the channel and day of its name."""
+    held: list[_Part] = []
+    for part in parts:
+        if sds.has(*part):
+            return
+        held.append(part)
+    if not held:  # which is told elsewhere
+        return
+    codes = sorted({str(nslc) for nslc, _, _ in held})
+    more = f" and {len(codes) - 3} more" if len(codes) > 3 else ""
+    limits = min(start_ns for _, start_ns, _ in held), max(end_ns for _, _, end_ns in held)
+    first, last = (isoformat(to_utc(time_ns))[:19] for time_ns in limits)
+    text = (
+        f"{path} has nothing of {sds.nslc} on the day that it is named by, but "
+        f"{', '.join(codes[:3])}{more} from {first} to {last}. Give it its right name and place."
+    )
+    ledger.add(Problem(path, MISNAMED, text, 1))
 
 
 def _read_headers(path: Path, name: str) -> Stream:

@@ -24,7 +24,7 @@ from ml_prediction.sources import foreign, miniseed
 from ml_prediction.sources.decoding import decode
 from ml_prediction.sources.file_info import FileInfo
 from ml_prediction.sources.pieces import Pieces
-from ml_prediction.sources.problems import ProblemLedger
+from ml_prediction.sources.problems import UNREADABLE, ProblemLedger
 from ml_prediction.sources.scan import MINISEED, not_read, read_foreign
 from ml_prediction.sources.selection import Selection
 
@@ -100,7 +100,7 @@ class Sweep:
             self._wait(decode(path, block, report))
         except OSError as error:
             text = f"{path}: {block.length} bytes can't be read any more ({error}); not used."
-            report("unreadable", f"{text} Check the file and its rights.", 1, "record")
+            report(UNREADABLE, f"{text} Check the file and its rights.", 1, "record")
 
     def _wait(self, packets: Iterable[Packet], *, copies: bool = False) -> None:
         for packet in packets:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,26 +14,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from postgres_server import PASSWORD, PostgresServer
+from rich.console import Console
 from small_archive import MIDNIGHT, station, write_sds
 from store_results import make_result, make_run, make_units
 
 from ml_prediction import cli
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.results import Pick
-from ml_prediction.drivers.archive.plan import plan_units
-from ml_prediction.drivers.archive.run import record_of
+from ml_prediction.drivers.archive.picking import UnitPicks
+from ml_prediction.drivers.archive.plan import Unit
+from ml_prediction.drivers.archive.run import _stored, record_of
 from ml_prediction.drivers.archive.status import in_part, lines_of, rate_of
+from ml_prediction.drivers.archive.workers import Failure
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.errors import MLPredictionError
+from ml_prediction.errors import DataError, InternalError, MLPredictionError
 from ml_prediction.models import Model
-from ml_prediction.sinks.store import UnitKey, UnitState, open_store
-from ml_prediction.sources.inputs import InputFile, expand
-from ml_prediction.sources.problems import Problem, ProblemLedger
-from ml_prediction.sources.selection import Selection
+from ml_prediction.sinks.store import UnitKey, UnitResult, UnitState, open_store
 
 DAYS = ["--from", "2017-05-01", "--to", "2017-05-03"]
 
@@ -163,8 +166,9 @@ def test_a_run_is_not_begun_twice_and_another_has_a_place_of_its_own(
 
 @pytest.mark.slow
 def test_a_day_that_cannot_be_read_fails_alone_and_is_done_once_it_is_mended(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, expected: list[Pick], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The next day goes without its context; --redo-partial gives it that."""
     damaged = tmp_path / "sds"
     for code in ("AAA", "BBB"):
         shutil.copytree(root / "2017" / "XX" / code, damaged / "2017" / "XX" / code)
@@ -184,11 +188,20 @@ def test_a_day_that_cannot_be_read_fails_alone_and_is_done_once_it_is_mended(
     assert states["XX.AAA 2017-05-01"].attempts == 3
     assert sum(state.state == "done" for state in states.values()) == 3
     assert cli.run(["archive", "status", "--store", store]) == 0
-    assert "No file of the day can be used" in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert "No file of the day can be used" in told
+    assert "1 of the done ones without a part of their files" in told
+    assert "--resume --redo-partial" in told
     for path, body in whole.items():
         path.write_bytes(body)
     assert cli.run([*line, "--resume"]) == 0
-    assert {state.state for state in states_in(store).values()} == {"done"}
+    states = states_in(store)
+    assert {state.state for state in states.values()} == {"done"}
+    assert [key for key, state in states.items() if state.reason] == ["XX.AAA 2017-05-02"]
+    assert cli.run([*line, "--resume", "--redo-partial"]) == 0
+    assert "3 of 4 units are done already" in capsys.readouterr().err
+    assert not any(state.reason for state in states_in(store).values())
+    assert_same(picks_in(store), [pick for pick in expected if pick.station in ("AAA", "BBB")])
 
 
 @pytest.mark.parametrize(
@@ -202,6 +215,13 @@ def test_a_day_that_cannot_be_read_fails_alone_and_is_done_once_it_is_mended(
         ("archive ROOT --from 0001-01-01 --to 2017-05-03", "--from 0001-01-01"),
         ("archive ROOT --from 2017-05-01 --to 9999-12-31", "--to 9999-12-31"),
         ("archive ROOT --from 2017-05-01 --to 2017-05-03 --networks ,", "--networks ','"),
+        ("archive '' --from 2017-05-01 --to 2017-05-03", "SDS_ROOT is empty text"),
+        ("archive ROOT --from 2017-05-01 --to 2017-05-03 --redo-partial", "give --resume, too"),
+        ("archive ROOT --from 2017-05-01 --to 2017-05-03 --run-id a/b --model none", "--run-id"),
+        ("archive ROOT --from 2017-05-01 --to 2017-05-03 --store x://y --model none", "x://"),
+        ("archive ROOT --from 2017-05-01 --to 2017-05-03 --store /dev/null/x", "/dev/null"),
+        ("archive status --store /etc/passwd", "/etc/passwd is no folder"),
+        ("archive report --store none.db --out new/run.html", "none.db"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_status_2(
@@ -213,7 +233,7 @@ def test_wrong_use_is_one_sentence_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.run(line.replace("ROOT", str(root)).split()) == 2
+    assert cli.run(shlex.split(line.replace("ROOT", str(root), 1))) == 2
     said = capsys.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1
@@ -291,6 +311,9 @@ def test_a_run_has_a_name_of_its_own_and_goes_on_with_the_same_settings_only(
     assert cli.run([*one, *other, "--resume"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "to resume. Of its 1 the nearest is may (config.channels[0]" in said
+    assert cli.run([*one, "--resume"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "to resume. may has these settings: give --run-id may, or begin another" in said
     assert cli.run([*one, "--run-id", "../may"]) == 2
     assert "letters, digits" in capsys.readouterr().err
     with open_store(url, create=False) as store:
@@ -333,15 +356,48 @@ def test_units_that_are_done_in_part_are_told(
     assert "HHZ has [512] bytes of rubbish." in page.read_text()
 
 
-def test_a_folder_that_can_not_be_listed_is_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_a_folder_that_can_not_be_listed_is_told_and_its_days_are_done_once_it_can(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ledger = ProblemLedger()
+    sds = tmp_path / "sds"
+    for code in ("AAA", "BBB"):
+        shutil.copytree(root / "2017" / "XX" / code, sds / "2017" / "XX" / code)
+    secret = sds / "2017" / "XX" / "AAA" / "HHZ.D"
+    listed = os.scandir
 
-    def told(inputs: Path, selection: Selection, problems: ProblemLedger) -> list[InputFile]:
-        problems.add(Problem(root / "2017" / "UO", "unlisted", "can't be listed", 1))
-        return expand(inputs, selection, problems)
+    def scandir(path: Path) -> object:
+        if Path(path) == secret:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
 
-    monkeypatch.setattr("ml_prediction.drivers.archive.plan.expand", told)
-    plan_units(root, date(2017, 5, 1), date(2017, 5, 2), problems=ledger)
-    assert [problem.message for problem in ledger.all] == ["can't be listed"]
+    monkeypatch.setattr(os, "scandir", scandir)
+    store = f"sqlite:///{tmp_path / 'p.db'}"
+    line = ["archive", str(sds), "--from", "2017-05-01", "--to", "2017-05-02", "--store", store]
+    assert cli.run([*line, "--jobs", "1"]) == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"skipped: Folder {secret} can't be listed" in said
+    assert "failed: XX.AAA 2017-05-01: Folder" in said
+    assert "Folders that could not be listed: 1." in said
+    assert {state.state for state in states_in(store).values()} == {"done", "failed"}
+    monkeypatch.undo()
+    assert cli.run([*line, "--jobs", "1", "--resume"]) == 0
+    assert {state.state for state in states_in(store).values()} == {"done"}
+
+
+@pytest.mark.parametrize("error", [InternalError("twice"), DataError("too long")])
+def test_a_unit_that_the_store_refuses_fails_alone(error: MLPredictionError) -> None:
+    class Refusing:
+        def write(self, result: UnitResult) -> None:
+            if result.key.station == "AAA":
+                raise error
+
+    (refused, kept) = (Unit("XX", code, date(2017, 5, 1), (), ()) for code in ("AAA", "BBB"))
+    store: Any = Refusing()
+    picks = UnitPicks([], [], [], (), 1.5)
+    outcome = _stored(refused, picks, 1, store, Console())
+    assert outcome == Failure(f"its picks can't be stored: {error}", 1.5)
+    assert _stored(kept, picks, 1, store, Console()) is picks

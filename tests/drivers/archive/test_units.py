@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,7 @@ from ml_prediction.drivers.archive.plan import Unit, plan_units
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.models import Model
+from ml_prediction.sources.problems import ProblemLedger
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.times import to_ns
 
@@ -61,7 +63,7 @@ def test_a_station_has_a_unit_for_each_day_that_may_have_its_samples(archive: Pa
         ({"end": FIRST}, ConfigurationError, "must be later"),
         ({"root": Path("/nowhere")}, ConfigurationError, "is no folder"),
         ({"networks": ["YY"]}, DataError, "no day files of YY"),
-        ({"first": date(1999, 1, 1), "end": date(1999, 1, 2)}, DataError, "has no files"),
+        ({"first": date(1999, 1, 1), "end": date(1999, 1, 2)}, DataError, "no day files from 1999"),
     ],
     ids=["days", "root", "networks", "time"],
 )
@@ -114,19 +116,147 @@ def test_what_each_instrument_has_sent_on_the_day_is_told(archive: Path, eqt: Mo
     assert day.samples == pytest.approx(3 * 100 * day.covered_s, abs=10)
 
 
-def test_damage_of_the_day_is_told_and_that_of_its_neighbours_is_not(
-    archive: Path, tmp_path: Path, eqt: Model
+@pytest.mark.parametrize(
+    ("seconds", "days"), [(900.0, (1,)), (120.0, (1, 2))], ids=["far from", "near midnight"]
+)
+def test_damage_is_told_of_the_days_that_lack_what_it_cost(
+    archive: Path, tmp_path: Path, eqt: Model, seconds: float, days: tuple[int, ...]
 ) -> None:
     damaged = shutil.copytree(archive, tmp_path / "sds")
     (file,) = damaged.glob("*/XX/AAA/HHZ.D/*.121")
     content = file.read_bytes()
-    middle = len(content) // 1024 * 512
-    file.write_bytes(content[:middle] + b"rubbish " * 64 + content[middle:])
-    units = {(unit.station, unit.day.day): unit for unit in plan_units(damaged, FIRST, END)}
-    (told,) = pick_unit(units["AAA", 1], [eqt], RunConfig(), None, "").problems
-    assert file.name in told
-    assert "512 bytes" in told
-    assert pick_unit(units["AAA", 2], [eqt], RunConfig(), None, "").problems == ()
+    place = round(len(content) / 512 * (SPAN - seconds) / SPAN) * 512
+    file.write_bytes(content[:place] + b"rubbish " * 64 + content[place:])
+    units = [u for u in plan_units(damaged, FIRST, END) if u.station == "AAA"]
+    told = {unit.day.day: pick_unit(unit, [eqt], RunConfig(), None, "").problems for unit in units}
+    for day, problems in told.items():
+        assert len(problems) == (day in days)
+        assert all(file.name in said and "512 bytes" in said for said in problems)
+
+
+def test_a_day_without_its_neighbours_says_so(archive: Path, tmp_path: Path, eqt: Model) -> None:
+    """Whose files are all rubbish; nothing else would tell once they are mended."""
+    damaged = shutil.copytree(archive, tmp_path / "sds")
+    for file in damaged.glob("*/XX/AAA/*/*.121"):
+        file.write_bytes(b"rubbish " * 640)
+    units = {(u.station, u.day.day): u for u in plan_units(damaged, FIRST, date(2017, 5, 4))}
+    with pytest.raises(DataError, match="No file of the day can be used"):
+        pick_unit(units["AAA", 1], [eqt], RunConfig(), None, "")
+    found = pick_unit(units["AAA", 2], [eqt], RunConfig(), None, "")
+    assert found.picks
+    assert [said.split()[0].rpartition(".")[2] for said in found.problems] == ["121"] * 3
+    for file in damaged.glob("*/XX/AAA/*/*.122"):
+        file.write_bytes(b"rubbish " * 640)
+    found = pick_unit(units["AAA", 3], [eqt], RunConfig(), None, "")
+    assert (len(found.picks), len(found.problems)) == (0, 3)
+
+
+NAMES = ("XX.AAA..HHZ.D.2017.121", "XX.AAA..HHE.D.2017.121", "XX.AAA..HHN.D.2017.121")
+
+
+@pytest.mark.parametrize("content", ["of another day", "of another station"])
+def test_a_file_that_has_nothing_of_its_name_is_told(
+    archive: Path, tmp_path: Path, eqt: Model, content: str
+) -> None:
+    wrong = shutil.copytree(archive, tmp_path / "sds")
+    files = [next(wrong.rglob(name)) for name in NAMES]
+    for number, file in enumerate(files):
+        code = "AAA" if content == "of another day" else "BBB"
+        stream = station(code, MIDNIGHT - 3 * 86400, 300.0, ())
+        stream[number].write(str(file), format="MSEED", reclen=512)
+        (unit,) = (u for u in plan_units(wrong, FIRST, END) if (u.station, u.day) == ("AAA", FIRST))
+        if file is files[-1]:
+            with pytest.raises(DataError, match=r"No file of the day.*has nothing of XX\.AAA"):
+                pick_unit(unit, [eqt], RunConfig(), None, "")
+        else:
+            found = pick_unit(unit, [eqt], RunConfig(), None, "")
+            assert len(found.problems) == number + 1
+            assert "2017-04-29T00:00:00 to 2017-04-29T00:0" in found.problems[0]
+            assert f"XX.{code}..HH" in found.problems[0]
+
+
+def test_a_file_with_another_channel_of_the_station_is_told(
+    archive: Path, tmp_path: Path, eqt: Model
+) -> None:
+    """What it has is used, but there is no Z."""
+    wrong = shutil.copytree(archive, tmp_path / "sds")
+    shutil.copy(next(wrong.rglob(NAMES[2])), next(wrong.rglob(NAMES[0])))
+    (unit,) = (u for u in plan_units(wrong, FIRST, END) if (u.station, u.day) == ("AAA", FIRST))
+    found = pick_unit(unit, [eqt], RunConfig(), None, "")
+    (told,) = found.problems
+    assert f"{NAMES[0]} has nothing of XX.AAA..HHZ" in told
+    (day,) = found.statistics
+    assert day.samples == 2 * 180_000  # what is there twice counts once
+
+
+def test_what_is_not_named_or_placed_as_a_day_file_is_told(archive: Path, tmp_path: Path) -> None:
+    wrong = shutil.copytree(archive, tmp_path / "sds")
+    for name in NAMES:
+        file = next(wrong.rglob(name))
+        file.rename(file.with_name(name.replace("..", ".")))
+    folder = next(wrong.rglob("XX.BBB..HHZ.D.2017.122"))
+    folder.unlink()
+    folder.mkdir()
+    (wrong / "2017" / "YY").mkdir()
+    (wrong / "2017" / "YY" / "notes.txt").write_text("of another network")
+    ledger = ProblemLedger()
+    units = plan_units(wrong, FIRST, END, networks=["XX"], problems=ledger)
+    assert (FIRST, "AAA", 3) in {(u.day, u.station, len(u.files)) for u in units}  # the next day's
+    said = [problem.message for problem in ledger.all]
+    assert len(said) == 2
+    assert f"{folder} is a folder" in said[0]
+    assert f"3 of the files in {wrong} are not named as day files" in said[1]
+    assert "XX.AAA.HHE.D.2017.121" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("parts", "stations"),
+    [
+        (("2017", "XX", "AAA", "HHZ.D"), {"AAA"}),
+        (("2017", "XX", "AAA"), set()),
+        (("2018",), {"AAA", "BBB"}),
+        (("2017", "YY"), set()),
+    ],
+    ids=["channel", "station", "next year", "another network"],
+)
+def test_units_fail_that_a_folder_without_a_listing_may_have_files_of(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: tuple[str, ...],
+    stations: set[str],
+) -> None:
+    """--resume does them then, once the folder can be listed."""
+    root = tmp_path / "sds"
+    shutil.copytree(archive, root)
+    for file in root.rglob("*.122"):
+        file.rename(file.with_name(file.name.replace(".122", ".365")))
+    secret = root.joinpath(*parts)
+    secret.mkdir(exist_ok=True, parents=True)
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == secret:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    ledger = ProblemLedger()
+    units = plan_units(root, FIRST, date(2018, 1, 1), networks=["XX"], problems=ledger)
+    new_year = {unit.station for unit in units if unit.unlisted and unit.day.month == 12}
+    assert new_year == stations
+    in_may = {unit.station for unit in units if unit.unlisted and unit.day.month == 5}
+    assert in_may == (stations if parts[0] == "2017" else set())
+    assert len(ledger.all) == (parts != ("2017", "YY"))
+    for unit in units:
+        if unit.unlisted:
+            assert str(secret) in unit.unlisted
+            with pytest.raises(DataError, match=r"can't be listed \(Permission denied"):
+                pick_unit(unit, [], RunConfig(), None, "")
+    if parts == ("2017", "XX", "AAA"):
+        assert {unit.station for unit in units} == {"BBB"}
+        with pytest.raises(DataError, match="AAA can't be listed"):
+            plan_units(root, FIRST, END, channels=["XX.AAA.*"], problems=ProblemLedger())
 
 
 @pytest.mark.parametrize(("day", "file"), [(1, "121"), (1, "122"), (2, "121")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -26,7 +26,8 @@ from ml_prediction.errors import DataError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store.base import StationDay
 from ml_prediction.sources.files import FileSource, open_files
-from ml_prediction.util.codes import Instrument
+from ml_prediction.sources.problems import UNREADABLE, Problem, ProblemLedger
+from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.machine import collections_spared
 from ml_prediction.util.times import NANOSECONDS, to_ns
 
@@ -43,7 +44,7 @@ class UnitPicks:
         Of each instrument that has data on the day: samples, cover and gaps of the day itself;
         windows and what was skipped with the context.
     problems
-        What could not be read of the day's own files, in words.
+        What could not be used of the day's files, or of the part of its neighbours' that it needs.
     seconds
         That it took.
     """
@@ -68,26 +69,32 @@ def pick_unit(
     ------
     DataError
         If the day has files, but nothing in any of them can be used; or the system could not
-        read one of its own or of its neighbours' files.
+        read one of its own or of its neighbours' files, or list a folder of them.
     OSError
         If files can't be read.
     """
     started = time.perf_counter()
+    if unit.unlisted:
+        raise DataError(unit.unlisted)
     start, end = unit.span
     before, after = context_of(models, config.pipeline)
+    ledger = ProblemLedger()
     try:
         source = open_files(
             unit.files,
             channels=[str(nslc) for nslc in unit.channels],
             starttime=start - before,
             endtime=end + after,
+            ledger=ledger,
         )
     except DataError:
+        _check_read(ledger.all)
         if unit.own_files:
             raise
-        return UnitPicks([], [], [], (), time.perf_counter() - started)
+        problems = tuple(problem.message for problem in ledger.all)
+        return UnitPicks([], [], [], problems, time.perf_counter() - started)
     _check_day(unit, source)
-    _check_read(source)
+    _check_read(source.problems)
     pipeline = Pipeline(
         models,
         config.pipeline,
@@ -111,7 +118,7 @@ def pick_unit(
                 picks += linked
                 detections += found
         linked, found = linker.add(pipeline.flush())
-    _check_read(source)
+    _check_read(source.problems)
     picks += [*linked, *linker.close()]
     detections += found
     places = pipeline.places
@@ -122,7 +129,7 @@ def pick_unit(
             _statistics(cover, places.get(cover.instrument, Counter()), picks, detections)
             for cover in days.all()
         ],
-        tuple(problem.message for problem in source.problems if problem.path in unit.own_files),
+        tuple(problem.message for problem in source.problems),
         time.perf_counter() - started,
     )
 
@@ -134,13 +141,13 @@ def _check_day(unit: Unit, source: FileSource) -> None:
         raise DataError(f"No file of the day can be used. {useless[unit.own_files[0]].message}")
 
 
-def _check_read(source: FileSource) -> None:
+def _check_read(problems: Iterable[Problem]) -> None:
     """Check that the system gave all files, neighbours' too: picks depend on these.
 
     What is damaged stays so; what a network file system did not give now, it may give again.
     """
-    for problem in source.problems:
-        if problem.reason == "unreadable":
+    for problem in problems:
+        if problem.reason == UNREADABLE:
             raise DataError(problem.message)
 
 
@@ -168,12 +175,21 @@ class _Cover(NamedTuple):
     gaps: int
 
 
+class _Piece(NamedTuple):
+    """Samples of a channel: times of the first, and of the one after the last; their distance."""
+
+    start_ns: int
+    end_ns: int
+    interval_ns: int
+    samples: int
+
+
 class _Days:
     """Collects what each instrument has between two times."""
 
     def __init__(self, start_ns: int, end_ns: int) -> None:
         self._start_ns, self._end_ns = start_ns, end_ns
-        self._pieces: dict[Instrument, list[tuple[int, int, int, int]]] = {}
+        self._pieces: dict[Instrument, dict[NSLC, list[_Piece]]] = {}
 
     def add(self, packets: Sequence[Packet]) -> None:
         """Take packets in any order."""
@@ -182,19 +198,31 @@ class _Days:
             last = samples_before(packet, self._end_ns)
             if first < last:
                 begin, interval = packet.sample_ns(first), packet.sample_ns(1) - packet.start_ns
-                piece = (begin, packet.sample_ns(last), interval, last - first)
-                self._pieces.setdefault(packet.nslc.instrument, []).append(piece)
+                piece = _Piece(begin, packet.sample_ns(last), interval, last - first)
+                channels = self._pieces.setdefault(packet.nslc.instrument, {})
+                channels.setdefault(packet.nslc, []).append(piece)
 
     def all(self) -> list[_Cover]:
         """Of each instrument, sorted."""
         return [self._day(instrument) for instrument in sorted(self._pieces)]
 
     def _day(self, instrument: Instrument) -> _Cover:
-        pieces = sorted(self._pieces[instrument])
-        starts: npt.NDArray[np.int64] = np.array([p[0] for p in pieces])
-        ends: npt.NDArray[np.int64] = np.array([p[1] for p in pieces])
+        channels = self._pieces[instrument].values()
+        pieces = sorted(piece for some in channels for piece in some)
+        starts: npt.NDArray[np.int64] = np.array([p.start_ns for p in pieces])
+        ends: npt.NDArray[np.int64] = np.array([p.end_ns for p in pieces])
         reached = np.maximum.accumulate(ends)
         breaks = np.maximum(starts[1:] - reached[:-1], 0)
         covered_ns = int(reached[-1] - starts[0] - breaks.sum())
-        gaps = int((breaks > np.array([p[2] for p in pieces])[1:]).sum())
-        return _Cover(instrument, sum(p[3] for p in pieces), covered_ns / NANOSECONDS, gaps)
+        gaps = int((breaks > np.array([p.interval_ns for p in pieces])[1:]).sum())
+        return _Cover(instrument, sum(map(_samples, channels)), covered_ns / NANOSECONDS, gaps)
+
+
+def _samples(pieces: Iterable[_Piece]) -> int:
+    """How many samples a channel has; what came twice counts once."""
+    count, reached = 0, 0
+    for piece in sorted(pieces):
+        new = piece.end_ns - max(piece.start_ns, reached)
+        count += min(piece.samples, max(0, round(new / piece.interval_ns)))
+        reached = max(reached, piece.end_ns)
+    return count

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,13 @@ from obspy import UTCDateTime
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.store.base import UnitKey
 from ml_prediction.sources.inputs import InputFile, expand, sds_name
-from ml_prediction.sources.problems import ProblemLedger
+from ml_prediction.sources.problems import (
+    MISNAMED,
+    UNREADABLE,
+    Problem,
+    ProblemLedger,
+    first_messages,
+)
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC, fits_any
 from ml_prediction.util.times import to_ns, to_utc
@@ -35,6 +41,8 @@ class Unit:
     channels
         All that the station has in the whole run, sorted: which of them are waited for must not
         depend on how the run is cut.
+    unlisted
+        Why files of it may be missing here: a folder of theirs that could not be listed.
     """
 
     network: str
@@ -42,6 +50,7 @@ class Unit:
     day: date
     files: tuple[Path, ...]
     channels: tuple[NSLC, ...]
+    unlisted: str = ""
 
     def __str__(self) -> str:
         return str(self.key)
@@ -94,7 +103,8 @@ def plan_units(
     channels
         Patterns of channel codes, or of full codes.
     problems
-        Takes what can't be looked at, such as a folder without the right to list it.
+        Takes what can't be looked at, such as a folder without the right to list it, and what is
+        not where or named as it should be.
 
     Raises
     ------
@@ -107,21 +117,83 @@ def plan_units(
         raise ConfigurationError(f"--to {end} must be later than --from {first}.")
     if not root.is_dir():
         raise ConfigurationError(f"{root} is no folder: name the root of an SDS archive.")
+    ledger = ProblemLedger() if problems is None else problems
     wanted = Selection(channels, to_ns(midnight(first - DAY)), to_ns(midnight(end + DAY)) - 1)
     found: dict[tuple[str, str], dict[date, list[InputFile]]] = {}
-    for file in expand(root, wanted, problems):
-        if file.sds is None or not fits_any(file.sds.nslc.network, networks):
-            continue
-        station = found.setdefault(file.sds.nslc[:2], {})
-        station.setdefault(_day_of(file.sds.start_ns), []).append(file)
-    units = [unit for key in sorted(found) for unit in _units_of(key, found[key], first, end)]
+    strays: list[Path] = []
+    for file in _files(root, wanted, ledger):
+        if file.sds is None:
+            strays += [file.path] if _may_be_of(file.path, root, networks) else []
+        elif fits_any(file.sds.nslc.network, networks):
+            station = found.setdefault(file.sds.nslc[:2], {})
+            station.setdefault(_day_of(file.sds.start_ns), []).append(file)
+    if strays:
+        ledger.add(_misnamed(root, strays))
+    unlisted = _unlisted(root, ledger, networks)
+    units = [
+        replace(unit, unlisted=_missing(unit, unlisted))
+        for key in sorted(found)
+        for unit in _units_of(key, found[key], first, end)
+    ]
     if not units:
         which = f" of {', '.join(networks)}" if networks else ""
+        said = first_messages(ledger.all) or ["Check the folder, the days and the codes."]
         raise DataError(
             f"{root} has no day files{which} from {first} to {end} that are named as in an SDS "
-            "archive (NET.STA.LOC.CHA.D.YEAR.DAY): check the folder, the days and the codes."
+            f"archive (NET.STA.LOC.CHA.D.YEAR.DAY). {' '.join(said)}"
         )
     return units
+
+
+def _files(root: Path, wanted: Selection, ledger: ProblemLedger) -> list[InputFile]:
+    try:
+        return expand(root, wanted, ledger)
+    except DataError:  # there are none
+        return []
+
+
+def _may_be_of(path: Path, root: Path, networks: Sequence[str]) -> bool:
+    """Whether a file that is not named as a day file lies where these networks' files are."""
+    folders = path.relative_to(root).parts[:-1]
+    return len(folders) < 2 or fits_any(folders[1], networks)
+
+
+def _misnamed(root: Path, strays: Sequence[Path]) -> Problem:
+    some = ", ".join(str(path.relative_to(root)) for path in strays[:3])
+    text = (
+        f"{len(strays)} of the files in {root} are not named as day files "
+        f"(NET.STA.LOC.CHA.D.YEAR.DAY) and not looked at: {some}"
+        f"{', ...' if len(strays) > 3 else ''}. Rename those that have waveforms."
+    )
+    return Problem(root, MISNAMED, text, 1)
+
+
+def _unlisted(
+    root: Path, ledger: ProblemLedger, networks: Sequence[str]
+) -> dict[tuple[str, ...], str]:
+    """Folders that could not be listed, by ``YEAR, NET, STA, CHA.D``, and why.
+
+    Those of other networks are no problem.
+    """
+    found = {}
+    for problem in ledger.all:
+        if problem.reason == UNREADABLE and problem.path.is_relative_to(root):
+            parts = problem.path.relative_to(root).parts
+            if len(parts) < 2 or fits_any(parts[1], networks):
+                found[parts] = problem.message
+            else:
+                ledger.restart(problem.path)
+    return found
+
+
+def _missing(unit: Unit, unlisted: Mapping[tuple[str, ...], str]) -> str:
+    """Why a unit may lack files; nothing if it does not."""
+    years = {str((unit.day + shift * DAY).year) for shift in (-1, 0, 1)}
+    names = (years, {unit.network}, {unit.station})
+    for parts, message in unlisted.items():
+        if all(part in some for part, some in zip(parts, names, strict=False)):
+            return message
+    return ""
 
 
 def _day_of(time_ns: int) -> date:

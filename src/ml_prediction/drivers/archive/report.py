@@ -20,9 +20,9 @@ from ml_prediction.drivers.archive.report_figures import (
     quality,
 )
 from ml_prediction.drivers.archive.status import in_part, lines_of
-from ml_prediction.sinks.store import UnitState, open_store
+from ml_prediction.sinks.store import UnitState, open_store, store_file
 from ml_prediction.sinks.store.bins import UNKNOWN
-from ml_prediction.util.files import check_free, write_whole
+from ml_prediction.util.files import check_apart, check_free, make_result_folder, write_whole
 from ml_prediction.util.page import image, page, paragraph, preformatted, table
 
 MOST_FAILED: Final = 200
@@ -55,13 +55,14 @@ def write_report(url: str, path: Path, *, run_id: str | None, overwrite: bool, o
     Raises
     ------
     ConfigurationError
-        If there is no store, no such run, or a file of that name.
+        If there is no store, no such run, or a file of that name, or it is of the store.
     """
     check_free(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_apart(path, store_file(url))
     with open_store(url, create=False) as store:
         found = overview(store, run_id)
     text = to_html(found)
+    make_result_folder(path.parent)
     write_whole(path, text.encode(errors="backslashreplace"))
     out.print(f"{path}: run {found.run.run_id}, {len(text) / 1e6:.1f} MB", markup=False)
     return 0

@@ -26,17 +26,18 @@ from ml_prediction.drivers.progress import ConsoleProgress
 from ml_prediction.drivers.report import describe_model, json_values, name_problems, versions
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_configured
-from ml_prediction.errors import ConfigurationError, ServiceError
+from ml_prediction.errors import ConfigurationError, DataError, InternalError, ServiceError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store import (
     RunRecord,
     Store,
     UnitResult,
+    check_url,
     open_store,
     without_password,
 )
 from ml_prediction.sinks.store.checks import nothing_to_resume
-from ml_prediction.sources.problems import ProblemLedger
+from ml_prediction.sources.problems import UNREADABLE, ProblemLedger
 from ml_prediction.util.machine import cores
 
 ATTEMPTS: Final = 3
@@ -67,6 +68,8 @@ class ArchiveOptions:
         Address of a Ray cluster, if the work is to be done there; see `RayWorkers`.
     resume
         Whether to go on with a run that the store has.
+    redo_partial
+        Whether units that are done, but without a part of their files, are picked again.
     unit_timeout
         Seconds after which a unit is given up.
     run_id
@@ -83,6 +86,7 @@ class ArchiveOptions:
     unit_timeout: float = 3600.0
     ray: str | None = None
     run_id: str | None = None
+    redo_partial: bool = False
 
 
 def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err: Console) -> int:
@@ -91,19 +95,21 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     Returns
     -------
     int
-        Exit status: 0 if every unit is done, 4 if some failed; the store says which, and why.
+        Exit status: 0 if every unit is done, 4 if some failed (the store says which, and why) or
+        a folder could not be listed.
 
     Raises
     ------
     ConfigurationError
-        If the model can't be loaded, or the store has another run, or this one, and it is not to
-        be resumed.
+        If an option is wrong, the model can't be loaded, or the store has another run, or this
+        one, and it is not to be resumed.
     DataError
         If the archive has no such files.
     ServiceError
         If the store can't be reached for ten minutes, or the cluster is gone; the run can be
         resumed.
     """
+    _check(options)
     inventory = read_inventory(config.inventory)
     models = load_configured(config, config.threads or 1)  # what is wrong is found before all else
     problems = ProblemLedger()
@@ -115,7 +121,7 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         channels=config.channels,
         problems=problems,
     )
-    name_problems(problems.all, err)
+    name_problems(problems.all, err, "mend these first")
     record = record_of(options.root, config, models, options.run_id)
     job = Job(config, record.run_id, config.threads or 1, inventory, options.unit_timeout)
     with ExitStack() as stack:
@@ -124,7 +130,11 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         store = stack.enter_context(open_store(options.store))
         _check_resumed(options, record, store, err)
         store.begin(record, [unit.key for unit in units], resume=options.resume)
-        done = {state.key for state in store.states() if state.state == "done"}
+        done = {
+            state.key
+            for state in store.states()
+            if state.state == "done" and not (options.redo_partial and state.reason)
+        }
         todo = [unit for unit in units if unit.key not in done]
         if done:
             err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
@@ -141,7 +151,24 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
             f"{without_password(options.store)}; --resume tries them again.",
             markup=False,
         )
-    return NOT_ALL if totals["failed"] else DONE
+    if unlisted := sum(problem.reason == UNREADABLE for problem in problems.all):
+        err.print(
+            f"Folders that could not be listed: {unlisted}. Stations and days of which nothing "
+            "else is known are not among the units; --resume finds them once that is mended."
+        )
+    return NOT_ALL if totals["failed"] or unlisted else DONE
+
+
+def _check(options: ArchiveOptions) -> None:
+    """Find what is wrong with options before anything is loaded or made."""
+    if options.run_id is not None and not _RUN_ID.fullmatch(options.run_id):
+        raise ConfigurationError(
+            f"--run-id {options.run_id!r}: letters, digits, '.', '_' and '-', 64 at most; the "
+            "first a letter or digit."
+        )
+    if options.redo_partial and not options.resume:
+        raise ConfigurationError("--redo-partial is of a run that goes on: give --resume, too.")
+    check_url(options.store)
 
 
 def _check_resumed(options: ArchiveOptions, record: RunRecord, store: Store, err: Console) -> None:
@@ -160,18 +187,7 @@ def record_of(
     models: Sequence[Model | Ensemble],
     run_id: str | None = None,
 ) -> RunRecord:
-    """What makes the picks of a run comparable; its id says so, unless it is given.
-
-    Raises
-    ------
-    ConfigurationError
-        If the id is none that can be part of a file's name.
-    """
-    if run_id is not None and not _RUN_ID.fullmatch(run_id):
-        raise ConfigurationError(
-            f"--run-id {run_id!r}: letters, digits, '.', '_' and '-', 64 at most; the first "
-            "a letter or digit."
-        )
+    """What makes the picks of a run comparable; its id says so, unless it is given."""
     described = [describe_model(model) for model in models]
     said: dict[str, Any] = {
         "pipeline": json_values(config.pipeline.model_dump()),
@@ -219,16 +235,28 @@ def _work(units: Sequence[Unit], workers: Workers, store: Store, err: Console) -
     with ConsoleProgress(err, len(units), 0.0, label=days, rate=_per_hour) as progress:
         for unit, outcome, attempts in run_units(units, workers, ATTEMPTS):
             if isinstance(outcome, UnitPicks):
-                _patiently(partial(store.write, _result(unit, outcome, attempts)), err)
+                outcome = _stored(unit, outcome, attempts, store, err)
+            if isinstance(outcome, Failure):
+                _fail(unit, outcome, attempts, store, err)
+                totals["failed"] += 1
+            else:
                 for problem in outcome.problems:
                     err.print(f"skipped: {problem}", markup=False)
                 totals.update(picks=len(outcome.picks), detections=len(outcome.detections))
-            else:
-                _fail(unit, outcome, attempts, store, err)
-                totals["failed"] += 1
             totals["units"] += 1
             progress.update(totals["units"])
     return totals
+
+
+def _stored(
+    unit: Unit, picks: UnitPicks, attempts: int, store: Store, err: Console
+) -> UnitPicks | Failure:
+    """A unit's picks, once the store has them, or why it can't."""
+    try:
+        _patiently(partial(store.write, _result(unit, picks, attempts)), err)
+    except (DataError, InternalError) as error:  # of this unit: others may do
+        return Failure(f"its picks can't be stored: {error}", picks.seconds)
+    return picks
 
 
 def _fail(unit: Unit, failure: Failure, attempts: int, store: Store, err: Console) -> None:

@@ -54,7 +54,10 @@ def lines_of(states: Sequence[UnitState]) -> list[str]:
         f"{sum(state.detections for state in done):,} detections",
     ]
     if partly := len(in_part(states)):
-        lines.append(f"  {partly:,} of the done ones without a part of their files")
+        lines.append(
+            f"  {partly:,} of the done ones without a part of their files; once these are mended: "
+            "--resume --redo-partial"
+        )
     rate = rate_of([state.finished for state in states if state.finished is not None])
     if rate is not None:
         left = f"; {count['planned'] / rate:,.1f} h left" if count["planned"] else ""
