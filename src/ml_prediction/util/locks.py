@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
+from pathlib import Path
 from typing import Literal
+
+_log = logging.getLogger(__name__)
 
 Outcome = Literal["ours", "another's", "impossible"]
 
@@ -29,3 +33,11 @@ def take(descriptor: int) -> Outcome:
     except OSError:
         return "impossible"
     return "ours"
+
+
+def warn_of_none(path: Path) -> None:
+    """Tell that others can't be kept from a file, and who has to see to it."""
+    _log.warning(
+        "%s: its file system has no locks, so see to it that one process alone writes this run.",
+        path,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,3 +103,23 @@ def test_a_connection_that_is_lost_does_not_stand_in_its_own_way(make_url: Any) 
         with open_store(url) as other, pytest.raises(ConfigurationError, match="Another process"):
             other.begin(make_run(), [unit], resume=True)
         assert len(list(store.picks())) == 5
+
+
+@pytest.mark.parametrize("name", ["picks.db", "picks"])
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    (unit,) = make_units(1, 1)
+    with open_store(str(tmp_path / name)) as store:
+        store.begin(make_run(), [unit], resume=False)
+        store.write(make_result(unit))
+    (told,) = caplog.messages
+    assert str(tmp_path / name) in told
+    assert "one process alone" in told

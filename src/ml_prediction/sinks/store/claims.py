@@ -151,7 +151,10 @@ def _file(engine: sa.Engine, run: int) -> Iterator[bool]:
             os.close(descriptor)
             yield False
             return
-        if outcome == "impossible" or _is(descriptor, path):
+        if outcome == "impossible":
+            locks.warn_of_none(Path(engine.url.database or ""))
+            break
+        if _is(descriptor, path):
             break
         os.close(descriptor)  # of one who has just ended
     try:

@@ -54,7 +54,10 @@ class Journal:
             raise
 
     def _lock(self) -> None:
-        if locks.take(self._descriptor) == "another's":
+        outcome = locks.take(self._descriptor)
+        if outcome == "impossible":
+            locks.warn_of_none(self.path)
+        if outcome == "another's":
             raise ConfigurationError(
                 f"Another process is writing this run ({self.path}): wait for it, or end it."
             )
