@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.sources.problems import UNREADABLE, Problem, ProblemLedger, first_messages
+from ml_prediction.sources.problems import (
+    MISNAMED,
+    UNREADABLE,
+    Problem,
+    ProblemLedger,
+    first_messages,
+)
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS
@@ -23,7 +29,7 @@ _SDS_FILE: Final = re.compile(
     r"\.(?P<year>[12]\d{3})\.(?P<day>\d{3})"
 )
 _SDS_CHANNEL_FOLDER: Final = re.compile(r"(?P<cha>\w+)\.(?P<type>[A-Z])")
-_YEAR: Final = re.compile(r"[12]\d{3}")
+YEAR: Final = re.compile(r"[12]\d{3}")
 _DAY_NS: Final = 86_400 * NANOSECONDS
 
 
@@ -232,7 +238,8 @@ class _Search:
             ]
             self.left_out |= len(subfolders) < len(seen)
             for sub in subfolders:
-                if sds_name(sub) is not None:
+                name = sds_name(sub)
+                if name is not None and _may_matter(name, self._selection):
                     self._misplaced(here / sub)
             for file in sorted(files):
                 if not file.startswith("."):
@@ -246,13 +253,13 @@ class _Search:
             f"{folder} is a folder, though it has a day file's name. Rename it, and put the "
             "day's file in its place."
         )
-        self._ledger.restart(folder)  # met again, it is still one
-        self._ledger.add(Problem(folder, "folder for a file", text, 1))
+        self._ledger.forget(folder)  # met again, it is still one
+        self._ledger.add(Problem(folder, MISNAMED, text, 1, "name"))
 
     def _unreadable(self, path: Path, error: OSError, what: str) -> None:
         kind = "Folder" if what == "listed" else "Input"
         text = f"{kind} {path} can't be {what} ({error.strerror}); skipped. Check its rights."
-        self._ledger.restart(path)  # met again, it is still one
+        self._ledger.forget(path)  # met again, it is still one
         self._ledger.add(Problem(path, UNREADABLE, text, 1))
 
 
@@ -265,7 +272,7 @@ def _is_sds(root: Path) -> bool:
 
 def _prunable(folder: str, depth: int, selection: Selection) -> bool:
     """Whether a folder of an SDS archive has nothing of the selection, by its name."""
-    if depth == 0 and _YEAR.fullmatch(folder):
+    if depth == 0 and YEAR.fullmatch(folder):
         first = int(datetime(int(folder), 1, 1, tzinfo=UTC).timestamp()) * NANOSECONDS
         return not selection.overlaps(first - _DAY_NS, first + 367 * _DAY_NS)
     if depth == 3 and (match := _SDS_CHANNEL_FOLDER.fullmatch(folder)):

@@ -46,6 +46,8 @@ _HEAD_BYTES: Final = 48
 _LATEST: Final = 2**63 - 1
 _LONGEST: Final = 2.0**62
 """Nanoseconds, 146 years: what an absurdly low rate says is cut here, where it still has room."""
+_FULLER: Final = 1.5
+"""Records of a loud time may hold so many times fewer samples than those before it."""
 _ADVICE: Final = {
     "zero-length record": "It holds no samples: fetch the file again, if it should.",
     "text record": "It holds a log, no samples: choose other channels with --channels.",
@@ -251,43 +253,68 @@ def unusable(header: Header) -> str | None:
 def wanted_rows(path: Path, selection: Selection, report: Report) -> Iterator[Row]:
     """Headers of the usable records with wanted samples; what is unusable is reported.
 
-    A corrupt stretch is reported if wanted samples may have been in it, by the times of the
-    records before and after it.
+    A corrupt stretch is reported if wanted samples may have been in it, by the records before
+    and after it.
     """
     stretches: list[tuple[str, str, int, str]] = []
-    before: tuple[int, ...] = ()
+    before: Row | None = None
     for row in rows(path, lambda *stretch: stretches.append(stretch)):
-        header = row.first
-        reason = unusable(header)
-        ends_ns = row.starts_ns if reason else row.ends_ns
-        first = int(row.starts_ns[0]), int(ends_ns[0])
-        if stretches and _between(before, first, selection):
+        if stretches and _may_matter(before, row, row.first.offset, selection):
             _pass_on(stretches, report)
         stretches.clear()
-        before = int(row.starts_ns[-1]), int(ends_ns[-1])
+        before = row
+        header = row.first
         if not selection.wants(header.nslc):
             continue
+        reason = unusable(header)
         if reason is not None:
-            where = f"{path}: {reason} of {header.nslc} at byte {header.offset}"
-            report(reason, f"{where}; not used. {_ADVICE[reason]}", 1, "record")
+            if selection.overlaps(header.start_ns, header.start_ns):
+                where = f"{path}: {reason} of {header.nslc} at byte {header.offset}"
+                report(reason, f"{where}; not used. {_ADVICE[reason]}", 1, "record")
         elif selection.all_times:
             yield row
         else:
             wanted = selection.overlapping(row.starts_ns, row.ends_ns)
             yield from (row.part(start, stop) for start, stop in runs(wanted))
-    if _between(before, (), selection):
+    if stretches and _may_matter(before, None, path.stat().st_size, selection):
         _pass_on(stretches, report)
 
 
-def _between(before: tuple[int, ...], after: tuple[int, ...], selection: Selection) -> bool:
-    """Whether there may be wanted samples between two records, given by their first and last time.
+def _may_matter(before: Row | None, after: Row | None, end: int, selection: Selection) -> bool:
+    """Whether wanted samples may have been between two records, or before the first or last one.
 
-    Without a record on one side, anything may be there.
+    What was lost between two records of a channel is of the time between them, and a record that
+    was lost at an end of a file is of the time beyond. Of more than that takes nothing is known:
+    another channel may have been there, or another time of a file that is in no order.
+
+    Parameters
+    ----------
+    before, after
+        Records on both sides; None where there is none.
+    end
+        Byte at which the stretch ends.
+    selection
+        What is wanted.
     """
-    times = (*before, *after)
-    start_ns = min(times) if before else -_LATEST
-    end_ns = max(times) if after else _LATEST
-    return selection.overlaps(start_ns, end_ns)
+    sides = [row for row in (before, after) if row is not None]
+    if not sides or any(unusable(row.first) for row in sides):
+        return True
+    begin = 0 if before is None else before.first.offset + before.first.length * len(before.counts)
+    most = float(sides[0].first.length)
+    if before is not None and after is not None:
+        most = _room(before, after)
+    start_ns = -_LATEST if before is None else int(before.ends_ns[-1])
+    end_ns = _LATEST if after is None else int(after.starts_ns[0])
+    return end - begin > most or selection.overlaps(start_ns, end_ns)
+
+
+def _room(before: Row, after: Row) -> float:
+    """Bytes that may be lost in the time between two records; none if that is not of a channel."""
+    if before.first.nslc != after.first.nslc:
+        return 0.0
+    took_ns = int(before.ends_ns[-1] - before.starts_ns[-1])
+    between_ns = int(after.starts_ns[0] - before.ends_ns[-1])
+    return before.first.length * (1 + _FULLER * between_ns / max(took_ns, 1))
 
 
 def _pass_on(stretches: Iterable[tuple[str, str, int, str]], report: Report) -> None:

@@ -10,6 +10,9 @@ from typing import Final
 MISNAMED: Final = "misnamed"
 """Reason of a problem that is known from a file's name, and not met again while it is read."""
 
+OF_NO_SAMPLES: Final = frozenset({"text record", "zero-length record"})
+"""Reasons of problems of records in which no samples were lost."""
+
 UNREADABLE: Final = "unreadable"
 """Reason of a problem that the system has: another time it may give the file, or folder."""
 
@@ -19,7 +22,7 @@ Report = Callable[[str, str, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Input that was not handed over.
+    """Input that was not handed over, or is not what it is named.
 
     Attributes
     ----------
@@ -27,15 +30,15 @@ class Problem:
         File, or folder.
     reason
         Short name, the same for all problems of a kind: ``compressed``, ``corrupt``,
-        ``empty file``, ``empty folder``, ``folder for a file``, ``misnamed``,
-        ``not waveform data``, ``text record``, ``unreadable``, ``unsupported rate``,
-        ``zero-length record``; a driver adds ``not drawn``.
+        ``empty file``, ``empty folder``, ``misnamed``, ``not waveform data``,
+        ``text record``, ``unreadable``, ``unsupported rate``, ``zero-length record``; a driver
+        adds ``not drawn``.
     message
         The first case, and what to do.
     count
         How many ``unit`` it happened to.
     unit
-        ``file`` (a folder too), ``record``, or a driver's ``picture``.
+        ``file`` (a folder too), ``record``, ``name``, or a driver's ``picture``.
     quiet
         Not worth a warning: a file in a folder that was never meant to be a waveform.
     """
@@ -82,6 +85,10 @@ class ProblemLedger:
         found = self._found.pop(path, {})
         if MISNAMED in found:
             self._found[path] = {MISNAMED: found[MISNAMED]}
+
+    def forget(self, path: Path) -> None:
+        """Forget all problems of a file or folder."""
+        self._found.pop(path, None)
 
     @property
     def all(self) -> list[Problem]:

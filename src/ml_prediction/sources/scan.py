@@ -156,7 +156,7 @@ def _scan_miniseed(file: InputFile, selection: Selection, ledger: ProblemLedger)
     )
     found = _summarise(file.path, MINISEED, parts)
     if file.sds is not None and not _fits(found, file.sds):
-        _check_name(file.path, file.sds, _held(file.path), ledger)
+        _check_name(file, _held(file.path), found, ledger)
     return found
 
 
@@ -170,16 +170,15 @@ def _scan_foreign(
         reason, text = not_read(path, name, error)
         ledger.add(Problem(path, reason, text, 1))
         return None
-    if file.sds is not None:
-        usable = _usable(stream, path, Selection(), lambda *_: None)
-        held = ((channel_of(trace), *_limits(trace)) for trace in usable)
-        _check_name(path, file.sds, held, ledger)
     wanted = (
         (channel_of(trace), *limits, int(trace.stats.npts))
         for trace in _usable(stream, path, selection, ledger.reporter(path))
         if selection.overlaps(*(limits := _limits(trace)))
     )
-    return _summarise(path, name, wanted)
+    found = _summarise(path, name, wanted)
+    usable = _usable(stream, path, Selection(), lambda *_: None)
+    _check_name(file, ((channel_of(trace), *_limits(trace)) for trace in usable), found, ledger)
+    return found
 
 
 def _fits(info: FileInfo | None, sds: SdsName) -> bool:
@@ -194,11 +193,15 @@ def _held(path: Path) -> Iterator[_Part]:
             yield row.first.nslc, int(row.starts_ns.min()), int(row.ends_ns.max())
 
 
-def _check_name(path: Path, sds: SdsName, parts: Iterable[_Part], ledger: ProblemLedger) -> None:
+def _check_name(
+    file: InputFile, parts: Iterable[_Part], found: FileInfo | None, ledger: ProblemLedger
+) -> None:
     """Tell of a day file that has samples, but none of the channel and day of its name."""
+    if file.sds is None:
+        return
     held: list[_Part] = []
     for part in parts:
-        if sds.has(*part):
+        if file.sds.has(*part):
             return
         held.append(part)
     if not held:  # which is told elsewhere
@@ -208,10 +211,11 @@ def _check_name(path: Path, sds: SdsName, parts: Iterable[_Part], ledger: Proble
     limits = min(start_ns for _, start_ns, _ in held), max(end_ns for _, _, end_ns in held)
     first, last = (isoformat(to_utc(time_ns))[:19] for time_ns in limits)
     text = (
-        f"{path} has nothing of {sds.nslc} on the day that it is named by, but "
+        f"{file.path} has nothing of {file.sds.nslc} on the day that it is named by, but "
         f"{', '.join(codes[:3])}{more} from {first} to {last}. Give it its right name and place."
     )
-    ledger.add(Problem(path, MISNAMED, text, 1))
+    unit = "file" if found is None else "name"
+    ledger.add(Problem(file.path, MISNAMED, text, 1, unit))
 
 
 def _read_headers(path: Path, name: str) -> Stream:

@@ -14,27 +14,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from postgres_server import PASSWORD, PostgresServer
-from rich.console import Console
 from small_archive import MIDNIGHT, station, write_sds
 from store_results import make_result, make_run, make_units
 
 from ml_prediction import cli
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.results import Pick
-from ml_prediction.drivers.archive.picking import UnitPicks
-from ml_prediction.drivers.archive.plan import Unit
-from ml_prediction.drivers.archive.run import _stored, record_of
+from ml_prediction.drivers.archive.run import record_of
 from ml_prediction.drivers.archive.status import in_part, lines_of, rate_of
-from ml_prediction.drivers.archive.workers import Failure
 from ml_prediction.drivers.run_config import RunConfig
-from ml_prediction.errors import DataError, InternalError, MLPredictionError
+from ml_prediction.errors import MLPredictionError
 from ml_prediction.models import Model
-from ml_prediction.sinks.store import UnitKey, UnitResult, UnitState, open_store
+from ml_prediction.sinks.store import UnitKey, UnitState, open_store
 
 DAYS = ["--from", "2017-05-01", "--to", "2017-05-03"]
 
@@ -198,6 +193,16 @@ def test_a_day_that_cannot_be_read_fails_alone_and_is_done_once_it_is_mended(
     states = states_in(store)
     assert {state.state for state in states.values()} == {"done"}
     assert [key for key, state in states.items() if state.reason] == ["XX.AAA 2017-05-02"]
+    for path in files:
+        path.with_name(path.name.replace(".121", ".122")).write_bytes(rubbish)
+    assert cli.run([*line, "--resume", "--redo-partial"]) == 4
+    told = " ".join(capsys.readouterr().err.split())
+    assert "failed: XX.AAA 2017-05-02: No file of the day" in told
+    assert "1 keep what they had, --redo-partial tries these again" in told
+    assert states_in(store)["XX.AAA 2017-05-02"] == states["XX.AAA 2017-05-02"]
+    for path in files:
+        next_day = path.name.replace(".121", ".122")
+        shutil.copy(next(root.rglob(next_day)), path.with_name(next_day))
     assert cli.run([*line, "--resume", "--redo-partial"]) == 0
     assert "3 of 4 units are done already" in capsys.readouterr().err
     assert not any(state.reason for state in states_in(store).values())
@@ -386,18 +391,3 @@ def test_a_folder_that_can_not_be_listed_is_told_and_its_days_are_done_once_it_c
     monkeypatch.undo()
     assert cli.run([*line, "--jobs", "1", "--resume"]) == 0
     assert {state.state for state in states_in(store).values()} == {"done"}
-
-
-@pytest.mark.parametrize("error", [InternalError("twice"), DataError("too long")])
-def test_a_unit_that_the_store_refuses_fails_alone(error: MLPredictionError) -> None:
-    class Refusing:
-        def write(self, result: UnitResult) -> None:
-            if result.key.station == "AAA":
-                raise error
-
-    (refused, kept) = (Unit("XX", code, date(2017, 5, 1), (), ()) for code in ("AAA", "BBB"))
-    store: Any = Refusing()
-    picks = UnitPicks([], [], [], (), 1.5)
-    outcome = _stored(refused, picks, 1, store, Console())
-    assert outcome == Failure(f"its picks can't be stored: {error}", 1.5)
-    assert _stored(kept, picks, 1, store, Console()) is picks

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import obspy
 import pytest
+from obspy import UTCDateTime
 from small_archive import MIDNIGHT, station, write_sds
 
 import ml_prediction as mlp
-from ml_prediction.drivers.archive.picking import pick_unit
+from ml_prediction.core.packets import Packet
+from ml_prediction.drivers.archive.picking import _Days, pick_unit
 from ml_prediction.drivers.archive.plan import Unit, plan_units
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.errors import ConfigurationError, DataError
@@ -63,7 +65,7 @@ def test_a_station_has_a_unit_for_each_day_that_may_have_its_samples(archive: Pa
         ({"end": FIRST}, ConfigurationError, "must be later"),
         ({"root": Path("/nowhere")}, ConfigurationError, "is no folder"),
         ({"networks": ["YY"]}, DataError, "no day files of YY"),
-        ({"first": date(1999, 1, 1), "end": date(1999, 1, 2)}, DataError, "no day files from 1999"),
+        ({"first": date(1999, 1, 1), "end": date(1999, 1, 2)}, DataError, "1999.*check the folder"),
     ],
     ids=["days", "root", "networks", "time"],
 )
@@ -151,6 +153,31 @@ def test_a_day_without_its_neighbours_says_so(archive: Path, tmp_path: Path, eqt
     assert (len(found.picks), len(found.problems)) == (0, 3)
 
 
+def test_records_without_samples_cost_nothing(archive: Path, tmp_path: Path, eqt: Model) -> None:
+    """State of health, events and timing of digitisers come in such."""
+    sds = shutil.copytree(archive, tmp_path / "sds")
+    file = next(sds.rglob("XX.AAA..HHZ.D.2017.121"))
+    content = file.read_bytes()
+    hollow = bytearray(content[-512:])  # a minute before midnight
+    hollow[30:32] = bytes(2)  # number of samples
+    file.write_bytes(content + hollow)
+    for unit in plan_units(sds, FIRST, END):
+        if unit.station == "AAA":
+            assert pick_unit(unit, [eqt], RunConfig(), None, "").problems == ()
+
+
+def test_samples_before_1970_are_counted() -> None:
+    start = UTCDateTime(1969, 7, 21)
+    days = _Days(to_ns(start), to_ns(start + 86400))
+    packets = [
+        Packet(NSLC("XX", "AAA", "", "HHZ"), to_ns(start + at), 100.0, np.zeros(6000, np.int32))
+        for at in (0, 30, 60, 200)
+    ]
+    days.add(packets)
+    (cover,) = days.all()
+    assert (cover.samples, cover.seconds, cover.gaps) == (18_000, 180.0, 1)
+
+
 NAMES = ("XX.AAA..HHZ.D.2017.121", "XX.AAA..HHE.D.2017.121", "XX.AAA..HHN.D.2017.121")
 
 
@@ -197,7 +224,8 @@ def test_what_is_not_named_or_placed_as_a_day_file_is_told(archive: Path, tmp_pa
     folder = next(wrong.rglob("XX.BBB..HHZ.D.2017.122"))
     folder.unlink()
     folder.mkdir()
-    (wrong / "2017" / "YY").mkdir()
+    (folder.parent / "XX.BBB..HHZ.D.2017.300").mkdir()  # of another time
+    (wrong / "2017" / "YY" / "BBB" / "HHZ.D" / "YY.BBB..HHZ.D.2017.122").mkdir(parents=True)
     (wrong / "2017" / "YY" / "notes.txt").write_text("of another network")
     ledger = ProblemLedger()
     units = plan_units(wrong, FIRST, END, networks=["XX"], problems=ledger)
@@ -216,8 +244,9 @@ def test_what_is_not_named_or_placed_as_a_day_file_is_told(archive: Path, tmp_pa
         (("2017", "XX", "AAA"), set()),
         (("2018",), {"AAA", "BBB"}),
         (("2017", "YY"), set()),
+        (("lost+found",), set()),
     ],
-    ids=["channel", "station", "next year", "another network"],
+    ids=["channel", "station", "next year", "another network", "beside the archive"],
 )
 def test_units_fail_that_a_folder_without_a_listing_may_have_files_of(
     archive: Path,
@@ -247,7 +276,8 @@ def test_units_fail_that_a_folder_without_a_listing_may_have_files_of(
     assert new_year == stations
     in_may = {unit.station for unit in units if unit.unlisted and unit.day.month == 5}
     assert in_may == (stations if parts[0] == "2017" else set())
-    assert len(ledger.all) == (parts != ("2017", "YY"))
+    reason = "beside the archive" if parts == ("lost+found",) else "unreadable"
+    assert [p.reason for p in ledger.all] == ([] if parts == ("2017", "YY") else [reason])
     for unit in units:
         if unit.unlisted:
             assert str(secret) in unit.unlisted

@@ -43,6 +43,8 @@ HELD = "SELECT 1"
         ("postgresql://user:word@localhost/x?foo=1", "mend its options"),
         ("postgresql://user:word@localhost/x?connect_timeout=soon", "mend its options"),
         ("postgresql://user:word@localhost/x?sslmode=perhaps", "mend its options"),
+        ("postgresql://user:word@localhost/x?port=99999", "mend its options"),
+        ("postgresql://user:word@localhost/x?host=a,b,c&port=1,2", "mend the URL"),
     ],
 )
 def test_urls_that_are_none(

@@ -26,7 +26,13 @@ from ml_prediction.errors import DataError
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store.base import StationDay
 from ml_prediction.sources.files import FileSource, open_files
-from ml_prediction.sources.problems import UNREADABLE, Problem, ProblemLedger
+from ml_prediction.sources.problems import (
+    MISNAMED,
+    OF_NO_SAMPLES,
+    UNREADABLE,
+    Problem,
+    ProblemLedger,
+)
 from ml_prediction.util.codes import NSLC, Instrument
 from ml_prediction.util.machine import collections_spared
 from ml_prediction.util.times import NANOSECONDS, to_ns
@@ -91,8 +97,7 @@ def pick_unit(
         _check_read(ledger.all)
         if unit.own_files:
             raise
-        problems = tuple(problem.message for problem in ledger.all)
-        return UnitPicks([], [], [], problems, time.perf_counter() - started)
+        return UnitPicks([], [], [], _lost(ledger.all), time.perf_counter() - started)
     _check_day(unit, source)
     _check_read(source.problems)
     pipeline = Pipeline(
@@ -129,14 +134,18 @@ def pick_unit(
             _statistics(cover, places.get(cover.instrument, Counter()), picks, detections)
             for cover in days.all()
         ],
-        tuple(problem.message for problem in source.problems),
+        _lost(source.problems),
         time.perf_counter() - started,
     )
 
 
 def _check_day(unit: Unit, source: FileSource) -> None:
     """Check that not all files of the day itself are useless: its context is no substitute."""
-    useless = {problem.path: problem for problem in source.problems if problem.unit == "file"}
+    useless = {
+        problem.path: problem
+        for problem in source.problems
+        if problem.unit == "file" or problem.reason == MISNAMED
+    }
     if unit.own_files and all(path in useless for path in unit.own_files):
         raise DataError(f"No file of the day can be used. {useless[unit.own_files[0]].message}")
 
@@ -149,6 +158,11 @@ def _check_read(problems: Iterable[Problem]) -> None:
     for problem in problems:
         if problem.reason == UNREADABLE:
             raise DataError(problem.message)
+
+
+def _lost(problems: Iterable[Problem]) -> tuple[str, ...]:
+    """What cost samples, in words."""
+    return tuple(p.message for p in problems if p.reason not in OF_NO_SAMPLES)
 
 
 def _statistics(
@@ -220,8 +234,9 @@ class _Days:
 
 def _samples(pieces: Iterable[_Piece]) -> int:
     """How many samples a channel has; what came twice counts once."""
-    count, reached = 0, 0
-    for piece in sorted(pieces):
+    ordered = sorted(pieces)
+    count, reached = 0, ordered[0].start_ns
+    for piece in ordered:
         new = piece.end_ns - max(piece.start_ns, reached)
         count += min(piece.samples, max(0, round(new / piece.interval_ns)))
         reached = max(reached, piece.end_ns)

@@ -12,7 +12,7 @@ from obspy import UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.store.base import UnitKey
-from ml_prediction.sources.inputs import InputFile, expand, sds_name
+from ml_prediction.sources.inputs import YEAR, InputFile, expand, sds_name
 from ml_prediction.sources.problems import (
     MISNAMED,
     UNREADABLE,
@@ -129,6 +129,10 @@ def plan_units(
             station.setdefault(_day_of(file.sds.start_ns), []).append(file)
     if strays:
         ledger.add(_misnamed(root, strays))
+    for problem in ledger.all:  # folders in the place of other networks' files
+        name = sds_name(problem.path.name)
+        if problem.reason == MISNAMED and name and not fits_any(name.nslc.network, networks):
+            ledger.forget(problem.path)
     unlisted = _unlisted(root, ledger, networks)
     units = [
         replace(unit, unlisted=_missing(unit, unlisted))
@@ -137,11 +141,11 @@ def plan_units(
     ]
     if not units:
         which = f" of {', '.join(networks)}" if networks else ""
-        said = first_messages(ledger.all) or ["Check the folder, the days and the codes."]
-        raise DataError(
+        text = (
             f"{root} has no day files{which} from {first} to {end} that are named as in an SDS "
-            f"archive (NET.STA.LOC.CHA.D.YEAR.DAY). {' '.join(said)}"
+            "archive (NET.STA.LOC.CHA.D.YEAR.DAY): check the folder, the days and the codes."
         )
+        raise DataError(" ".join([text, *first_messages(ledger.all)]))
     return units
 
 
@@ -173,17 +177,26 @@ def _unlisted(
 ) -> dict[tuple[str, ...], str]:
     """Folders that could not be listed, by ``YEAR, NET, STA, CHA.D``, and why.
 
-    Those of other networks are no problem.
+    Those of other networks are no problem, and what is beside the archive, such as a disk's
+    lost+found, is none of its own.
     """
     found = {}
     for problem in ledger.all:
         if problem.reason == UNREADABLE and problem.path.is_relative_to(root):
-            parts = problem.path.relative_to(root).parts
-            if len(parts) < 2 or fits_any(parts[1], networks):
-                found[parts] = problem.message
-            else:
-                ledger.restart(problem.path)
+            place = _place(problem.path.relative_to(root).parts)
+            if place and (len(place) < 2 or fits_any(place[1], networks)):
+                found[place] = problem.message
+                continue
+            ledger.forget(problem.path)
+            if not place:
+                ledger.add(replace(problem, reason="beside the archive"))
     return found
+
+
+def _place(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Parts of a path from the year on; none if there is no year."""
+    years = [number for number, part in enumerate(parts) if YEAR.fullmatch(part)]
+    return parts[years[0] :] if years else ()
 
 
 def _missing(unit: Unit, unlisted: Mapping[tuple[str, ...], str]) -> str:

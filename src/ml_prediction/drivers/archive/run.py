@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -31,6 +31,7 @@ from ml_prediction.models import Ensemble, Model
 from ml_prediction.sinks.store import (
     RunRecord,
     Store,
+    UnitKey,
     UnitResult,
     check_url,
     open_store,
@@ -42,6 +43,9 @@ from ml_prediction.util.machine import cores
 
 ATTEMPTS: Final = 3
 """How often a unit is tried."""
+
+MOST_REFUSED: Final = 3
+"""Units in a row that a store may refuse: more are no matter of the units."""
 
 PATIENCE: Final = 600.0
 """Seconds that a store may be away, e.g. while a database server is started again."""
@@ -104,7 +108,7 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         If an option is wrong, the model can't be loaded, or the store has another run, or this
         one, and it is not to be resumed.
     DataError
-        If the archive has no such files.
+        If the archive has no such files, or the store is damaged.
     ServiceError
         If the store can't be reached for ten minutes, or the cluster is gone; the run can be
         resumed.
@@ -130,15 +134,13 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         store = stack.enter_context(open_store(options.store))
         _check_resumed(options, record, store, err)
         store.begin(record, [unit.key for unit in units], resume=options.resume)
-        done = {
-            state.key
-            for state in store.states()
-            if state.state == "done" and not (options.redo_partial and state.reason)
-        }
+        states = [state for state in store.states() if state.state == "done"]
+        again = {state.key for state in states if options.redo_partial and state.reason}
+        done = {state.key for state in states} - again
         todo = [unit for unit in units if unit.key not in done]
         if done:
             err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
-        totals = _work(todo, workers, store, err)
+        totals = _work(todo, again, workers, store, err)
     out.print(
         f"{len(units)} units, {len(todo)} of them now: {totals['picks']:,} picks, "
         f"{totals['detections']:,} detections, {totals['failed']} units failed. "
@@ -146,9 +148,11 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         markup=False,
     )
     if totals["failed"]:
+        kept = totals["kept"]
+        own = f"; {kept} keep what they had, --redo-partial tries these again" if kept else ""
         err.print(
             "Failed units: ml-prediction archive status --store "
-            f"{without_password(options.store)}; --resume tries them again.",
+            f"{without_password(options.store)}; --resume tries them again{own}.",
             markup=False,
         )
     if unlisted := sum(problem.reason == UNREADABLE for problem in problems.all):
@@ -228,35 +232,45 @@ def _workers(
     )
 
 
-def _work(units: Sequence[Unit], workers: Workers, store: Store, err: Console) -> Counter[str]:
-    """Units through the workers into the store."""
+def _work(
+    units: Sequence[Unit],
+    again: Collection[UnitKey],
+    workers: Workers,
+    store: Store,
+    err: Console,
+) -> Counter[str]:
+    """Units through the workers into the store; those of ``again`` were done before.
+
+    Raises
+    ------
+    DataError, InternalError
+        If the store refuses several units in a row: the fault is not theirs.
+    """
     totals: Counter[str] = Counter()
+    refused = 0
     days = f"{len(units):,} station-days"
     with ConsoleProgress(err, len(units), 0.0, label=days, rate=_per_hour) as progress:
         for unit, outcome, attempts in run_units(units, workers, ATTEMPTS):
+            failure = outcome
             if isinstance(outcome, UnitPicks):
-                outcome = _stored(unit, outcome, attempts, store, err)
-            if isinstance(outcome, Failure):
-                _fail(unit, outcome, attempts, store, err)
-                totals["failed"] += 1
-            else:
-                for problem in outcome.problems:
-                    err.print(f"skipped: {problem}", markup=False)
-                totals.update(picks=len(outcome.picks), detections=len(outcome.detections))
+                try:
+                    _patiently(partial(store.write, _result(unit, outcome, attempts)), err)
+                except (DataError, InternalError) as error:
+                    refused += 1
+                    if refused == MOST_REFUSED:
+                        raise
+                    failure = Failure(f"its picks can't be stored: {error}", outcome.seconds)
+                else:
+                    refused = 0
+                    for problem in outcome.problems:
+                        err.print(f"skipped: {problem}", markup=False)
+                    totals.update(picks=len(outcome.picks), detections=len(outcome.detections))
+            if isinstance(failure, Failure):
+                _fail(unit, failure, attempts, store, err)
+                totals.update(failed=1, kept=int(unit.key in again))
             totals["units"] += 1
             progress.update(totals["units"])
     return totals
-
-
-def _stored(
-    unit: Unit, picks: UnitPicks, attempts: int, store: Store, err: Console
-) -> UnitPicks | Failure:
-    """A unit's picks, once the store has them, or why it can't."""
-    try:
-        _patiently(partial(store.write, _result(unit, picks, attempts)), err)
-    except (DataError, InternalError) as error:  # of this unit: others may do
-        return Failure(f"its picks can't be stored: {error}", picks.seconds)
-    return picks
 
 
 def _fail(unit: Unit, failure: Failure, attempts: int, store: Store, err: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from contextlib import closing
@@ -65,19 +66,19 @@ def parsed(url: str) -> URL:
             raise ConfigurationError(
                 f"{url} names no file: write sqlite:///picks.db, or sqlite:////path/to/picks.db."
             )
-        strange = sorted(place.query.keys() - {"timeout"})
-        if strange or not _is_seconds(place.query.get("timeout", "0")):
+        if place.query.keys() - {"timeout"} or not 0 <= _timeout(place) < 1e6:
             raise ConfigurationError(
                 f"{url}: the one option is ?timeout=SECONDS, to wait for others that write."
             )
     return place
 
 
-def _is_seconds(text: object) -> bool:
+def _timeout(place: URL) -> float:
+    """Seconds that SQLite waits for others to finish writing; NaN if it makes no sense."""
     try:
-        return 0 <= float(str(text)) < 1e6
+        return float(str(place.query.get("timeout", PATIENCE_S)))
     except ValueError:
-        return False
+        return math.nan
 
 
 def file_of(place: URL) -> Path | None:
@@ -90,13 +91,12 @@ def _sqlite(url: URL, path: Path, create: bool) -> sa.Engine:
     if not create and not path.exists():
         raise ConfigurationError(f"There is no store {path}: check the path.")
     make_result_folder(path.parent)
-    if "timeout" not in url.query:
-        url = url.update_query_dict({"timeout": str(PATIENCE_S)})
-    url = url.set(drivername="sqlite+pysqlite")
+    timeout = _timeout(url)
+    url = url.update_query_dict({"timeout": str(timeout)}).set(drivername="sqlite+pysqlite")
     if create or _writable(path):
         engine = sa.create_engine(url)
     else:
-        engine = sa.create_engine(url, creator=partial(_unchanging, path))
+        engine = sa.create_engine(url, creator=partial(_unchanging, path, timeout))
     wal = create and not _foreign(path)
 
     @event.listens_for(engine, "connect")
@@ -122,7 +122,7 @@ def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
-def _unchanging(path: Path) -> sqlite3.Connection:
+def _unchanging(path: Path, timeout: float) -> sqlite3.Connection:
     """Connection to a file that we can't write.
 
     While others write it they have a log beside it, which can be read where it is. Without a
@@ -130,7 +130,7 @@ def _unchanging(path: Path) -> sqlite3.Connection:
     """
     mode = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     where = f"file:{quote(os.path.realpath(path))}?{mode}"
-    return sqlite3.connect(where, PATIENCE_S, uri=True, check_same_thread=False)
+    return sqlite3.connect(where, timeout, uri=True, check_same_thread=False)
 
 
 def _foreign(path: Path) -> bool:
@@ -154,8 +154,12 @@ def _postgresql(url: URL) -> sa.Engine:
             "PostgreSQL needs psycopg: pip install 'ml-prediction[postgres]', or use SQLite "
             f"({error})."
         ) from error
-    return sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_pre_ping=True,  # the server may have been started anew since the last unit
-        pool_size=2,
-    )
+    try:
+        return sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,  # the server may have been started anew since the last unit
+            pool_size=2,
+        )
+    except ArgumentError as error:  # of several hosts
+        shown = without_password(url.render_as_string(hide_password=True))
+        raise ConfigurationError(f"{shown}: {error}: mend the URL.") from error

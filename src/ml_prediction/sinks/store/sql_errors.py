@@ -67,7 +67,7 @@ _REFUSALS: Final = {
 }
 """What servers say when they refuse a connection, the telling words first: there is no SQLSTATE."""
 
-_SENSELESS: Final = re.compile(r"bad value for|invalid [a-z ]*(?:option|value)\b")
+_SENSELESS: Final = re.compile(r"bad value for|invalid [a-z ]*(?:option|value|number)\b")
 """What the client's library says of options before it asks a server."""
 
 _PASSING: Final = ("starting up", "shutting down", "recovery", "too many", "terminating")
