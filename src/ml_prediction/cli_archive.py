@@ -53,7 +53,12 @@ StoreOption = Annotated[
 
 @app.command(RUN)
 def run(
-    root: Annotated[str, typer.Argument(metavar="SDS_ROOT", help="Root of an SDS archive.")],
+    root: Annotated[
+        str,
+        typer.Argument(
+            metavar="SDS_ROOT", help="Root of an SDS archive, or a folder of waveform files."
+        ),
+    ],
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day (UTC).")],
     end: Annotated[str, typer.Option("--to", metavar="DAY", help="The day after the last.")],
     networks: Annotated[

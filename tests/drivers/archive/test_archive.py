@@ -386,7 +386,7 @@ def test_a_folder_that_can_not_be_listed_is_told_and_its_days_are_done_once_it_c
     said = " ".join(capsys.readouterr().err.split())
     assert f"skipped: Folder {secret} can't be listed" in said
     assert "failed: XX.AAA 2017-05-01: Folder" in said
-    assert "Folders that could not be listed: 1." in said
+    assert "Folders and files that could not be looked at: 1." in said
     assert {state.state for state in states_in(store).values()} == {"done", "failed"}
     monkeypatch.undo()
     assert cli.run([*line, "--jobs", "1", "--resume"]) == 0

@@ -64,8 +64,12 @@ def test_a_station_has_a_unit_for_each_day_that_may_have_its_samples(archive: Pa
     [
         ({"end": FIRST}, ConfigurationError, "must be later"),
         ({"root": Path("/nowhere")}, ConfigurationError, "is no folder"),
-        ({"networks": ["YY"]}, DataError, "no day files of YY"),
-        ({"first": date(1999, 1, 1), "end": date(1999, 1, 2)}, DataError, "1999.*check the folder"),
+        ({"networks": ["YY"]}, DataError, "no waveforms of YY"),
+        (
+            {"first": date(1999, 1, 1), "end": date(1999, 1, 2)},
+            DataError,
+            "from 1999.*check the folder",
+        ),
     ],
     ids=["days", "root", "networks", "time"],
 )
@@ -216,25 +220,51 @@ def test_a_file_with_another_channel_of_the_station_is_told(
     assert day.samples == 2 * 180_000  # what is there twice counts once
 
 
-def test_what_is_not_named_or_placed_as_a_day_file_is_told(archive: Path, tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_day_file_is_told(archive: Path, tmp_path: Path) -> None:
     wrong = shutil.copytree(archive, tmp_path / "sds")
-    for name in NAMES:
-        file = next(wrong.rglob(name))
-        file.rename(file.with_name(name.replace("..", ".")))
     folder = next(wrong.rglob("XX.BBB..HHZ.D.2017.122"))
     folder.unlink()
     folder.mkdir()
     (folder.parent / "XX.BBB..HHZ.D.2017.300").mkdir()  # of another time
     (wrong / "2017" / "YY" / "BBB" / "HHZ.D" / "YY.BBB..HHZ.D.2017.122").mkdir(parents=True)
-    (wrong / "2017" / "YY" / "notes.txt").write_text("of another network")
     ledger = ProblemLedger()
-    units = plan_units(wrong, FIRST, END, networks=["XX"], problems=ledger)
-    assert (FIRST, "AAA", 3) in {(u.day, u.station, len(u.files)) for u in units}  # the next day's
-    said = [problem.message for problem in ledger.all]
-    assert len(said) == 2
-    assert f"{folder} is a folder" in said[0]
-    assert f"3 of the files in {wrong} are not named as day files" in said[1]
-    assert "XX.AAA.HHE.D.2017.121" in said[1]
+    plan_units(wrong, FIRST, END, networks=["XX"], problems=ledger)
+    (problem,) = ledger.all
+    assert f"{folder} is a folder" in problem.message
+
+
+@pytest.mark.parametrize("layout", ["channels and days", "days", "stations"])
+def test_files_of_any_name_make_the_units_that_day_files_make(
+    archive: Path, tmp_path: Path, eqt: Model, layout: str
+) -> None:
+    """Some are in an SDS archive under a wrong name, some in no archive at all."""
+    other = shutil.copytree(archive, tmp_path / "sds")
+    for number, file in enumerate(sorted(path for path in other.rglob("XX.*") if path.is_file())):
+        content, name = file.read_bytes(), file.name
+        file.unlink()
+        if layout == "channels and days":
+            file.with_name(name.replace("..", ".")).write_bytes(content)
+        else:
+            part = name[-3:] if layout == "days" else name[3:6]
+            with (other / f"waveforms-{part}.mseed").open("ab") as together:
+                together.write(content)
+        assert number < 12
+    (other / "README.txt").write_text("not a waveform " * 100)
+    ledger, told = ProblemLedger(), list[str]()
+    units = plan_units(other, FIRST, END, problems=ledger, tell=told.append)
+    assert [problem.quiet for problem in ledger.all] == [True]
+    count = {"channels and days": 13, "days": 3, "stations": 3}[layout]
+    assert told == [
+        f"{count} files are not named as day files of an SDS archive: looking into them."
+    ]
+    expected = plan_units(archive, FIRST, END)
+    assert [(u.key, u.channels) for u in units] == [(u.key, u.channels) for u in expected]
+    for unit, same in zip(units, expected, strict=True):
+        found = pick_unit(unit, [eqt], RunConfig(), None, "")
+        reference = pick_unit(same, [eqt], RunConfig(), None, "")
+        assert [pick.id for pick in found.picks] == [pick.id for pick in reference.picks]
+        assert found.statistics == reference.statistics
+        assert found.problems == ()
 
 
 @pytest.mark.parametrize(

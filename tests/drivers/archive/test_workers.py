@@ -21,13 +21,12 @@ from small_archive import MIDNIGHT, station, write_sds
 
 from ml_prediction.drivers.archive import workers as module
 from ml_prediction.drivers.archive.picking import UnitPicks, pick_unit
-from ml_prediction.drivers.archive.plan import Unit, plan_units
+from ml_prediction.drivers.archive.plan import Station, Unit, plan_units
 from ml_prediction.drivers.archive.workers import (
     Failure,
     Job,
     Outcome,
     ProcessWorkers,
-    Station,
     UnitQueue,
     attempt,
     run_units,

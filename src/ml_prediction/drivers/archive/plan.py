@@ -1,9 +1,9 @@
-"""What an archive run has to do: one unit of work for each station and day of an SDS archive."""
+"""What an archive run has to do: one unit of work for each station and day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,15 +16,17 @@ from ml_prediction.sources.inputs import YEAR, InputFile, expand, sds_name
 from ml_prediction.sources.problems import (
     MISNAMED,
     UNREADABLE,
-    Problem,
     ProblemLedger,
     first_messages,
 )
+from ml_prediction.sources.scan import scan
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC, fits_any
 from ml_prediction.util.times import to_ns, to_utc
 
 DAY: Final = timedelta(days=1)
+
+Station = tuple[str, str]  # codes of network and station
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Unit:
     network, station, day
         Which one; days are UTC.
     files
-        Day files that may have its samples, or those of its context: of the day before, the day,
-        and the day after.
+        Those that may have its samples, or those of its context: of the day before, the day, and
+        the day after.
     channels
         All that the station has in the whole run, sorted: which of them are waited for must not
         depend on how the run is cut.
@@ -62,7 +64,7 @@ class Unit:
 
     @property
     def own_files(self) -> tuple[Path, ...]:
-        """Those of the day itself."""
+        """Those that are named as its day files in an SDS archive."""
         names = [(path, sds_name(path.name)) for path in self.files]
         return tuple(p for p, name in names if name and _day_of(name.start_ns) == self.day)
 
@@ -85,17 +87,19 @@ def plan_units(
     networks: Sequence[str] = (),
     channels: Iterable[str] = ("*",),
     problems: ProblemLedger | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Unit]:
     """Units of the days from ``first`` on and before ``end``, station by station.
 
-    A station has a unit for each day of which, or of whose neighbours, there is a file: what a
-    file overruns midnight by belongs to the next day. Days in a row are next to each other, so
+    A station has a unit for each day of which, or of whose neighbours, there is a day file: what
+    that overruns midnight by belongs to the next day. Days in a row are next to each other, so
     that files that two of them need are read soon after each other.
 
     Parameters
     ----------
     root
-        Of an SDS archive: ``YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DAY``.
+        Of an SDS archive: ``YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DAY``; or any folder of
+        waveform files. Into those that are not named so it is looked, all headers.
     first, end
         Days, UTC.
     networks
@@ -105,13 +109,15 @@ def plan_units(
     problems
         Takes what can't be looked at, such as a folder without the right to list it, and what is
         not where or named as it should be.
+    tell
+        Takes a remark if files must be looked into, which takes time.
 
     Raises
     ------
     ConfigurationError
         If there is no such folder, or no day.
     DataError
-        If it has no day files of these.
+        If it has nothing of these.
     """
     if end <= first:
         raise ConfigurationError(f"--to {end} must be later than --from {first}.")
@@ -119,16 +125,15 @@ def plan_units(
         raise ConfigurationError(f"{root} is no folder: name the root of an SDS archive.")
     ledger = ProblemLedger() if problems is None else problems
     wanted = Selection(channels, to_ns(midnight(first - DAY)), to_ns(midnight(end + DAY)) - 1)
-    found: dict[tuple[str, str], dict[date, list[InputFile]]] = {}
-    strays: list[Path] = []
-    for file in _files(root, wanted, ledger):
-        if file.sds is None:
-            strays += [file.path] if _may_be_of(file.path, root, networks) else []
-        elif fits_any(file.sds.nslc.network, networks):
-            station = found.setdefault(file.sds.nslc[:2], {})
-            station.setdefault(_day_of(file.sds.start_ns), []).append(file)
-    if strays:
-        ledger.add(_misnamed(root, strays))
+    stations: dict[Station, _Found] = {}
+    span = first - DAY, end
+    files = _files(root, wanted, ledger)
+    if (others := sum(file.sds is None for file in files)) > 0:
+        tell(f"{others:,} files are not named as day files of an SDS archive: looking into them.")
+    for file in files:
+        for held in _held(file, wanted, ledger):
+            if fits_any(held.nslc.network, networks):
+                stations.setdefault(held.nslc[:2], _Found()).add(file.path, held, span)
     for problem in ledger.all:  # folders in the place of other networks' files
         name = sds_name(problem.path.name)
         if problem.reason == MISNAMED and name and not fits_any(name.nslc.network, networks):
@@ -136,14 +141,14 @@ def plan_units(
     unlisted = _unlisted(root, ledger, networks)
     units = [
         replace(unit, unlisted=_missing(unit, unlisted))
-        for key in sorted(found)
-        for unit in _units_of(key, found[key], first, end)
+        for key in sorted(stations)
+        for unit in _units_of(key, stations[key], first, end)
     ]
     if not units:
         which = f" of {', '.join(networks)}" if networks else ""
         text = (
-            f"{root} has no day files{which} from {first} to {end} that are named as in an SDS "
-            "archive (NET.STA.LOC.CHA.D.YEAR.DAY): check the folder, the days and the codes."
+            f"{root} has no waveforms{which} from {first} to {end}: check the folder, the days and "
+            "the codes."
         )
         raise DataError(" ".join([text, *first_messages(ledger.all)]))
     return units
@@ -156,20 +161,50 @@ def _files(root: Path, wanted: Selection, ledger: ProblemLedger) -> list[InputFi
         return []
 
 
-def _may_be_of(path: Path, root: Path, networks: Sequence[str]) -> bool:
-    """Whether a file that is not named as a day file lies where these networks' files are."""
-    folders = path.relative_to(root).parts[:-1]
-    return len(folders) < 2 or fits_any(folders[1], networks)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A channel of a file, the days that it has samples of, and the units it makes."""
+
+    nslc: NSLC
+    first: date
+    last: date
+    makes: tuple[date, date]
 
 
-def _misnamed(root: Path, strays: Sequence[Path]) -> Problem:
-    some = ", ".join(str(path.relative_to(root)) for path in strays[:3])
-    text = (
-        f"{len(strays)} of the files in {root} are not named as day files "
-        f"(NET.STA.LOC.CHA.D.YEAR.DAY) and not looked at: {some}"
-        f"{', ...' if len(strays) > 3 else ''}. Rename those that have waveforms."
-    )
-    return Problem(root, MISNAMED, text, 1)
+def _held(file: InputFile, wanted: Selection, ledger: ProblemLedger) -> Iterator[_Held]:
+    """What a file has, by its name, or else by its contents."""
+    if file.sds is not None:
+        day = _day_of(file.sds.start_ns)
+        yield _Held(file.sds.nslc, day, day, (day - DAY, day + DAY))
+        return
+    own = ProblemLedger()
+    info = scan(file, wanted, own)
+    for problem in own.all:
+        if problem.unit == "file":  # others are told by the units that they concern
+            ledger.add(problem)
+    for extent in () if info is None else info.extents:
+        days = _day_of(extent.start_ns), _day_of(extent.end_ns)
+        yield _Held(extent.nslc, *days, days)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What there is of a station."""
+
+    files: dict[date, list[Path]] = field(default_factory=dict)
+    days: set[date] = field(default_factory=set)
+    channels: set[NSLC] = field(default_factory=set)
+
+    def add(self, path: Path, held: _Held, span: tuple[date, date]) -> None:
+        """Take a file, for the days of a span, its last one too."""
+        self.channels.add(held.nslc)
+        for day in _days(max(held.first, span[0]), min(held.last, span[1])):
+            self.files.setdefault(day, []).append(path)
+        self.days.update(_days(max(held.makes[0], span[0]), min(held.makes[1], span[1])))
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    return (first + number * DAY for number in range((last - first).days + 1))
 
 
 def _unlisted(
@@ -214,14 +249,10 @@ def _day_of(time_ns: int) -> date:
     return day
 
 
-def _units_of(
-    station: tuple[str, str], files: dict[date, list[InputFile]], first: date, end: date
-) -> list[Unit]:
-    every = {file.sds.nslc for some in files.values() for file in some if file.sds is not None}
-    channels = tuple(sorted(every))
-    near = {day + shift * DAY for day in files for shift in (-1, 0, 1)}
+def _units_of(station: Station, found: _Found, first: date, end: date) -> list[Unit]:
+    channels = tuple(sorted(found.channels))
     units = []
-    for day in sorted(day for day in near if first <= day < end):
-        around = [file.path for shift in (-1, 0, 1) for file in files.get(day + shift * DAY, ())]
-        units.append(Unit(*station, day, tuple(around), channels))
+    for day in sorted(day for day in found.days if first <= day < end):
+        around = [path for near in (-1, 0, 1) for path in found.files.get(day + near * DAY, ())]
+        units.append(Unit(*station, day, tuple(dict.fromkeys(around)), channels))
     return units

@@ -19,13 +19,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ml_prediction.drivers.archive.picking import UnitPicks
-from ml_prediction.drivers.archive.plan import Unit
+from ml_prediction.drivers.archive.plan import Station, Unit
 from ml_prediction.drivers.archive.workers import (
     LOOK_SECONDS,
     Failure,
     Job,
     Outcome,
-    Station,
     attempt,
 )
 from ml_prediction.drivers.report import versions

@@ -100,7 +100,7 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     -------
     int
         Exit status: 0 if every unit is done, 4 if some failed (the store says which, and why) or
-        a folder could not be listed.
+        a folder could not be listed, or a file looked at.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         If an option is wrong, the model can't be loaded, or the store has another run, or this
         one, and it is not to be resumed.
     DataError
-        If the archive has no such files, or the store is damaged.
+        If the archive has nothing of these days, or the store is damaged.
     ServiceError
         If the store can't be reached for ten minutes, or the cluster is gone; the run can be
         resumed.
@@ -124,6 +124,7 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         networks=options.networks,
         channels=config.channels,
         problems=problems,
+        tell=partial(err.print, markup=False),
     )
     name_problems(problems.all, err, "mend these first")
     record = record_of(options.root, config, models, options.run_id)
@@ -157,8 +158,9 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         )
     if unlisted := sum(problem.reason == UNREADABLE for problem in problems.all):
         err.print(
-            f"Folders that could not be listed: {unlisted}. Stations and days of which nothing "
-            "else is known are not among the units; --resume finds them once that is mended."
+            f"Folders and files that could not be looked at: {unlisted}. Stations and days of "
+            "which nothing else is known are not among the units; --resume finds them once that "
+            "is mended."
         )
     return NOT_ALL if totals["failed"] or unlisted else DONE
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, Self
 from obspy import Inventory
 
 from ml_prediction.drivers.archive.picking import UnitPicks, pick_unit
-from ml_prediction.drivers.archive.plan import Unit
+from ml_prediction.drivers.archive.plan import Station, Unit
 from ml_prediction.drivers.jobs import end_with_parent
 from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.drivers.share import load_configured
@@ -59,7 +59,6 @@ class Failure:
 
 
 Outcome = tuple[Unit, UnitPicks | Failure]
-Station = tuple[str, str]  # codes of network and station
 
 
 class Workers(Protocol):
