@@ -13,7 +13,8 @@ from obspy import Inventory
 from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.combining import Combiner
-from ml_prediction.core.feature_extraction import FeatureExtractor, Provenance
+from ml_prediction.core.description import Provenance
+from ml_prediction.core.feature_extraction import FeatureExtractor
 from ml_prediction.core.grid import index_from, samples_in, time_of
 from ml_prediction.core.postprocessing import Chunk, Stacker
 from ml_prediction.core.prediction import Predictor

@@ -13,7 +13,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from ml_prediction.core.feature_extraction import FARTHEST_CENTRE, LINK
+from ml_prediction.core.description import FARTHEST_CENTRE
+from ml_prediction.core.feature_extraction import LINK
 from ml_prediction.core.results import Detection, Pick, detection_order, pick_order
 from ml_prediction.drivers.probability_file import PROBABILITIES
 from ml_prediction.drivers.share import (
