@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pydantic import (
 )
 
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.frozen import FrozenMap
 
 
@@ -124,7 +124,7 @@ class PipelineConfig(FrozenConfig):
     def hash(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of everything set here."""
         text = json.dumps(self.model_dump(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return sha256(text.encode())[:12]
 
 
 def explain(error: ValidationError, cls: type[BaseModel]) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,6 @@ from obspy import read, read_events, read_inventory
 from ml_prediction import EventBundle
 from ml_prediction.data import store
 from ml_prediction.errors import ConfigurationError, DataError
-from ml_prediction.explore import bundle_folder
 from ml_prediction.explore.bundle_folder import MANIFEST, plain_name, plain_names
 from ml_prediction.models import Model
 
@@ -73,7 +73,7 @@ def test_the_manifest_has_every_file_with_its_checksum(folder: Path) -> None:
     there = contents(folder)
     assert set(manifest["files"]) | {MANIFEST} == set(there)
     for name, entry in manifest["files"].items():
-        assert entry["sha256"] == bundle_folder.sha256(there[name])
+        assert entry["sha256"] == hashlib.sha256(there[name]).hexdigest()
 
 
 def test_a_later_state_replaces_the_earlier_and_nothing_else(

@@ -5,7 +5,6 @@ Nothing in it depends on the clock or on the order of events: the same data give
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ml_prediction.data.records import contents
 from ml_prediction.data.scenario import Part, Scenario
 from ml_prediction.data.store import Store
 from ml_prediction.errors import DataError
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.files import inside
 from ml_prediction.util.times import isoformat, to_utc
 
@@ -202,11 +202,6 @@ def damaged(root: Path) -> list[Path]:
         for file, checksum in files.items()
         if file.is_file() and sha256(file.read_bytes()) != checksum
     ]
-
-
-def sha256(body: bytes) -> str:
-    """Checksum in hexadecimal digits."""
-    return hashlib.sha256(body).hexdigest()
 
 
 def _documents(part: Part, servers: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, ValidationError, mo
 from ml_prediction.config import FrozenConfig, Positive, explain
 from ml_prediction.config_toml import read_toml
 from ml_prediction.errors import ConfigurationError
+from ml_prediction.util.digests import sha256
 
 _FOLDER: Final = "scenarios"
 
@@ -136,7 +136,7 @@ class Scenario(FrozenConfig):
             mode="json", exclude={"what": True, "why": True, "licence": True, "parts": parts}
         )
         text = json.dumps(table, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256(text.encode())
 
 
 def read(path: str | Path) -> Scenario:

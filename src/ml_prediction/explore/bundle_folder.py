@@ -18,7 +18,6 @@ old state, or the new manifest under its hidden name, with which the next reader
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -30,6 +29,7 @@ from typing import Any, Final
 from ml_prediction import __version__
 from ml_prediction.data.store import alone
 from ml_prediction.errors import ConfigurationError, DataError
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.files import inside
 
 MANIFEST: Final = "bundle.json"
@@ -138,11 +138,6 @@ def plain_names(texts: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def sha256(body: bytes) -> str:
-    """Checksum in hexadecimal digits."""
-    return hashlib.sha256(body).hexdigest()
-
-
 def _manifest_of(folder: Path) -> dict[str, Any]:
     if (folder / NEXT).is_file():
         with alone(folder):
@@ -178,7 +173,8 @@ def _check(manifest: Mapping[str, Any], folder: Path) -> None:
     """A person may have edited it, and it must not lead out of its folder."""
     for name, entry in manifest["files"].items():
         inside(folder, name)
-        int(entry["bytes"]), entry["sha256"]
+        if not (isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str)):
+            raise ValueError(f"entry of {name}: {entry}")
     for name in manifest["replaces"]:
         inside(folder, name)
     if not isinstance(manifest["event_id"], str):

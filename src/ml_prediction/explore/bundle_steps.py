@@ -18,10 +18,10 @@ from ml_prediction.data.metadata import merge_stations
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.explore import bundle_waveforms as waveforms
 from ml_prediction.explore.bundle_extent import channels_in, channels_of
-from ml_prediction.explore.bundle_folder import sha256
 from ml_prediction.explore.bundle_waveforms import Asked, Extent
 from ml_prediction.explore.comcat_history import history_of
 from ml_prediction.explore.events import event_name, one_event, to_quakeml
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.frozen import FrozenMap
 from ml_prediction.util.times import to_utc
 

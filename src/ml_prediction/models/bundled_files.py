@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,6 +10,7 @@ from typing import Any, Final
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.calibration import parse_calibrations
 from ml_prediction.models.sigma import SigmaScale
+from ml_prediction.util.digests import sha256
 
 STEMS: Final[Mapping[tuple[str, str], str]] = {
     ("EQTransformer", "original"): "eqtransformer_original"
@@ -51,7 +51,7 @@ def read_weights(stem: str) -> bytes:
         If the file is missing or damaged.
     """
     weights = read_bytes(f"{stem}.safetensors")
-    if hashlib.sha256(weights).hexdigest() != read_metadata(stem)["sha256"]:
+    if sha256(weights) != read_metadata(stem)["sha256"]:
         raise ConfigurationError(
             f"{stem}.safetensors in this installation of ml_prediction is damaged; "
             "reinstall the package."

@@ -10,7 +10,6 @@ how it was found. The one in the package and those of ``--calibration`` are read
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -23,6 +22,7 @@ from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import Model
 from ml_prediction.models.ensemble import Ensemble
 from ml_prediction.models.sigma import SigmaMap, SigmaScale
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.files import write_whole
 
 AnyModel = TypeVar("AnyModel", bound=Model | Ensemble)
@@ -120,7 +120,7 @@ def calibrated(model: AnyModel, path: str | os.PathLike[str]) -> AnyModel:
             f"{spec.weights_sha256[:12]}), only about {known}: make one of picks by these weights "
             "with `ml-prediction calibrate`."
         )
-    versions = {**spec.versions, "calibration": hashlib.sha256(text).hexdigest()[:12]}
+    versions = {**spec.versions, "calibration": sha256(text)[:12]}
     return replace(
         model,
         spec=replace(spec, sigma_scale={**spec.sigma_scale, **scales}, versions=versions),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from ml_prediction.errors import ConfigurationError
 from ml_prediction.models.engine import Model
 from ml_prediction.models.sigma import SigmaMap, SigmaScale
 from ml_prediction.models.spec import ModelSpec
+from ml_prediction.util.digests import sha256
 
 Rule = Literal["max", "mean", "semblance"]
 
@@ -85,7 +85,7 @@ def _combined(specs: Sequence[ModelSpec], rule: Rule, shares: Sequence[float]) -
         specs[0],
         name=f"{rule}({names})",
         weights="+".join(spec.weights for spec in specs),
-        weights_sha256=hashlib.sha256(whole.encode()).hexdigest(),
+        weights_sha256=sha256(whole.encode()),
         labels=tuple(labels),
         thresholds={label: _threshold(specs, label, rule) for label in labels},
         sigma_scale={label: _sigma_scale(specs, label) for label in labels},

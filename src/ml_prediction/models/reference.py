@@ -14,6 +14,7 @@ from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files, seisbench_home
 from ml_prediction.models.engine import Model
 from ml_prediction.models.weight_files import WeightFiles
+from ml_prediction.util.digests import sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _load_bundled(source: Source, device: str, threads: int | None) -> Reference
     metadata = bundled_files.read_metadata(source.stem)
     module = _instance(source.name, metadata, source.stem)
     _fill(module, load(content), source.stem)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256(content)
     licence = metadata["licence"]
     return _assemble(module, source.label, digest, licence, source.origin, device, threads)
 
@@ -131,7 +132,7 @@ def _load_files(source: Source, files: WeightFiles, device: str, threads: int | 
     module = _instance(source.name, metadata, str(files.description))
     _fill(module, _read_tensors(files), str(files.weights))
     module._version_warnings(files.base.name, files.version or str(metadata.get("version", "1")))
-    digest = hashlib.sha256(files.weights.read_bytes()).hexdigest()
+    digest = sha256(files.weights.read_bytes())
     licence = str(metadata.get("licence") or metadata.get("license") or "")
     return _assemble(module, source.label, digest, licence, source.origin, device, threads)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.models import bundled_files, golden, seisbench_home, weight_files
+from ml_prediction.util.digests import sha256
 
 TOLERANCE: Final = 1e-5
 
@@ -126,7 +126,7 @@ def verify_bundled(device: str = "cpu") -> VerificationResult:
 
     (name, weights), stem = next(iter(bundled_files.STEMS.items()))
     expected = golden.from_document(bundled_files.read_bytes(f"{stem}_golden.json").decode())
-    found_sha = hashlib.sha256(bundled_files.read_bytes(f"{stem}.safetensors")).hexdigest()
+    found_sha = sha256(bundled_files.read_bytes(f"{stem}.safetensors"))
     expected_sha = str(bundled_files.read_metadata(stem)["sha256"])
     difference = float("inf")
     if found_sha == expected_sha:
@@ -144,7 +144,7 @@ def _bundled(name: str, stem: str) -> ModelInfo:
         weights=metadata["weights"],
         status="bundled",
         version=metadata["version"],
-        sha256=hashlib.sha256(bundled_files.read_bytes(f"{stem}.safetensors")).hexdigest(),
+        sha256=sha256(bundled_files.read_bytes(f"{stem}.safetensors")),
         citation=metadata["citation"],
         licence=metadata["licence"],
         origin=metadata["origin"],
@@ -166,7 +166,7 @@ def _cached(name: str) -> list[ModelInfo]:
                 weights=files.base.name,
                 status="cached",
                 version=files.version or str(metadata.get("version", "1")),
-                sha256=hashlib.sha256(files.weights.read_bytes()).hexdigest(),
+                sha256=sha256(files.weights.read_bytes()),
                 citation=str(metadata.get("citation") or seisbench_home.instance_citation(name)),
                 licence=str(metadata.get("licence") or metadata.get("license") or ""),
                 origin=str(files.weights),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from obspy import UTCDateTime
 from ml_prediction.core.results import Pick
 from ml_prediction.sinks.plain import plain_text
 from ml_prediction.sinks.quakeml import CLOSING, OPENING, pick_element, resource_id
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.files import make_result_folder
 from ml_prediction.util.times import isoformat
 
@@ -96,7 +96,7 @@ class Event:
         """Second of the first pick, and a hash of the picks' ids: the same for the same picks."""
         ids = "\n".join(sorted(arrival.pick.id for arrival in self.arrivals))
         first = min(arrival.pick.time for arrival in self.arrivals)
-        digest = hashlib.sha256(ids.encode()).hexdigest()[:10]
+        digest = sha256(ids.encode())[:10]
         return f"{first.strftime('%Y%m%dT%H%M%S')}-{digest}"
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -33,6 +32,7 @@ from ml_prediction.drivers.share import load_configured
 from ml_prediction.drivers.signals import children_spared
 from ml_prediction.errors import ConfigurationError, MLPredictionError, ServiceError
 from ml_prediction.models import Ensemble, Model
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.machine import cores
 
 LOCAL: Final = "local"
@@ -364,7 +364,7 @@ def made_of(config: RunConfig, models: Sequence[Model | Ensemble]) -> dict[str, 
         found[f"weights of {model.spec.name}"] = model.spec.weights_sha256
     if config.calibration is not None:
         body = Path(config.calibration).read_bytes()
-        found[f"file {config.calibration}"] = hashlib.sha256(body).hexdigest()
+        found[f"file {config.calibration}"] = sha256(body)
     return found
 
 

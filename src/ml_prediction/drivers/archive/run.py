@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -39,6 +38,7 @@ from ml_prediction.sinks.store import (
 )
 from ml_prediction.sinks.store.checks import nothing_to_resume
 from ml_prediction.sources.problems import UNREADABLE, ProblemLedger
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.machine import cores
 
 ATTEMPTS: Final = 3
@@ -203,7 +203,7 @@ def record_of(
     }
     identity = json.dumps([said, [model["sha256"] for model in described]], sort_keys=True)
     return RunRecord(
-        run_id=run_id or f"archive-{hashlib.sha256(identity.encode()).hexdigest()[:12]}",
+        run_id=run_id or f"archive-{sha256(identity.encode())[:12]}",
         config_hash=config.pipeline.hash,
         config=said,
         models=described,
@@ -312,4 +312,4 @@ def _per_hour(done: int, seconds: float) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(path.read_bytes())
