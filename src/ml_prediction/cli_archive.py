@@ -109,7 +109,7 @@ def run(
         bool,
         typer.Option(
             "--redo-partial",
-            help="With --resume: also what was done without a part of its files.",
+            help="With --resume: also what was done without files, or a part, that are there now.",
         ),
     ] = False,
 ) -> int:

@@ -268,6 +268,7 @@ def test_no_damage_stops_the_run_or_invents_samples(
 ) -> None:
     """Flip, drop or insert bytes anywhere: another file stays whole, nothing is raised."""
     raw = bytearray(mseed(trace(noise(1500)), encoding="STEIM2"))
+    size = len(raw)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(raw) - 1))
         length = data.draw(st.integers(1, 900))
@@ -285,7 +286,7 @@ def test_no_damage_stops_the_run_or_invents_samples(
     damaged = got.get(NSLC("UW", "GNW", "", "HHZ"), np.empty((0, 2)))
     assert len(damaged) <= 1500
     if len(damaged) < 1500:
-        assert len(raw) < 3072 or source.problems
+        assert len(raw) <= size - 512 or source.problems  # without whole records nothing is wrong
 
 
 def test_files_that_are_no_waveforms(tmp_path: Path) -> None:

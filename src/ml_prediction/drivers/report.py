@@ -20,7 +20,7 @@ from ml_prediction.drivers.run_config import RunConfig
 from ml_prediction.models import Ensemble, Model
 from ml_prediction.models.engine import EngineName
 from ml_prediction.models.spec import ModelSpec
-from ml_prediction.sources.problems import MISNAMED, Problem
+from ml_prediction.sources.problems import OF_NAMES, Problem
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import isoformat, to_utc
 
@@ -129,17 +129,15 @@ def versions() -> dict[str, str]:
     return {"ml_prediction": __version__, "python": platform.python_version(), **found}
 
 
-def name_problems(
-    problems: Sequence[Problem], err: Console, rest: str = "all are in summary.json"
-) -> None:
-    """Name what could not be used, on stderr; ``rest``: what is to be said if it is too much."""
+def name_problems(problems: Sequence[Problem], err: Console, most: int | None = MOST_LINES) -> None:
+    """Name what could not be used, on stderr; of those that are worth it, so many at most."""
     loud = [problem for problem in problems if not problem.quiet]
-    for problem in loud[:MOST_LINES]:
+    for problem in loud[:most]:
         more = f" ({problem.count} {problem.unit}s)" if problem.count > 1 else ""
-        word = "misnamed" if problem.reason == MISNAMED else "skipped"
+        word = "misnamed" if problem.reason in OF_NAMES else "skipped"
         err.print(f"{word}: {problem.message}{more}", markup=False)
-    if len(loud) > MOST_LINES:
-        err.print(f"skipped: {len(loud) - MOST_LINES} more; {rest}")
+    if most is not None and len(loud) > most:
+        err.print(f"skipped: {len(loud) - most} more; all are in summary.json")
     quiet = [problem.path.name for problem in problems if problem.quiet]
     if quiet:  # a folder holds other things too: one line is enough
         names = ", ".join(quiet[:MOST_LINES]) + (", ..." if len(quiet) > MOST_LINES else "")

@@ -44,6 +44,12 @@ class SdsName:
     start_ns: int
     end_ns: int
 
+    def holds(self, nslc: NSLC, start_ns: int, end_ns: int) -> bool:
+        """Whether all samples from one time to another are of the channel, and about the day."""
+        hour = 3600 * NANOSECONDS
+        within = start_ns >= self.start_ns - hour and end_ns <= self.end_ns + hour
+        return nslc == self.nslc and within
+
     def has(self, nslc: NSLC, start_ns: int, end_ns: int) -> bool:
         """Whether samples from one time to another are of the channel, and partly of the day."""
         return nslc == self.nslc and start_ns < self.end_ns and end_ns >= self.start_ns
@@ -242,7 +248,8 @@ class _Search:
                 if name is not None and _may_matter(name, self._selection):
                     self._misplaced(here / sub)
             for file in sorted(files):
-                if not file.startswith("."):
+                # An empty network code makes a dot the first character of a day file's name.
+                if not file.startswith(".") or sds_name(file) is not None:
                     yield here / file
 
     def _unlisted(self, error: OSError) -> None:

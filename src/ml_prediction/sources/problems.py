@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Final
 
 MISNAMED: Final = "misnamed"
-"""Reason of a problem that is known from a file's name, and not met again while it is read."""
+"""Reason of a problem of a file that has nothing of what it is named by."""
+
+OVERFULL: Final = "more than named"
+"""Reason of a problem of a file that has more than it is named by."""
+
+OF_NAMES: Final = frozenset({MISNAMED, OVERFULL})
+"""Problems that are known before a file is read, and not met again then."""
 
 OF_NO_SAMPLES: Final = frozenset({"text record", "zero-length record"})
 """Reasons of problems of records in which no samples were lost."""
@@ -30,7 +36,7 @@ class Problem:
         File, or folder.
     reason
         Short name, the same for all problems of a kind: ``compressed``, ``corrupt``,
-        ``empty file``, ``empty folder``, ``misnamed``, ``not waveform data``,
+        ``empty file``, ``empty folder``, ``misnamed``, ``more than named``, ``not waveform data``,
         ``text record``, ``unreadable``, ``unsupported rate``, ``zero-length record``; a driver
         adds ``not drawn``.
     message
@@ -83,8 +89,9 @@ class ProblemLedger:
     def restart(self, path: Path) -> None:
         """Forget a file's problems, but that of its name: it is read again from the start."""
         found = self._found.pop(path, {})
-        if MISNAMED in found:
-            self._found[path] = {MISNAMED: found[MISNAMED]}
+        kept = {reason: problem for reason, problem in found.items() if reason in OF_NAMES}
+        if kept:
+            self._found[path] = kept
 
     def forget(self, path: Path) -> None:
         """Forget all problems of a file or folder."""

@@ -14,7 +14,14 @@ from ml_prediction.core.packets import Packet, channel_of, packets_from_trace
 from ml_prediction.sources import foreign, libmseed, miniseed
 from ml_prediction.sources.file_info import Extent, FileInfo
 from ml_prediction.sources.inputs import InputFile, SdsName
-from ml_prediction.sources.problems import MISNAMED, UNREADABLE, Problem, ProblemLedger, Report
+from ml_prediction.sources.problems import (
+    MISNAMED,
+    OVERFULL,
+    UNREADABLE,
+    Problem,
+    ProblemLedger,
+    Report,
+)
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC
 from ml_prediction.util.times import NANOSECONDS, isoformat, to_ns, to_utc
@@ -145,18 +152,19 @@ def _limits(trace: Trace) -> tuple[int, int]:
 
 
 def _scan_miniseed(file: InputFile, selection: Selection, ledger: ProblemLedger) -> FileInfo | None:
-    if file.sds is not None:
-        probed = _probe(file.path, file.sds, selection)
-        if probed is not None:
-            return probed
+    if file.sds is not None and (probed := _probe(file.path, file.sds)) is not None:
+        extent = probed.extents[0]
+        start_ns = min(extent.start_ns, file.sds.start_ns)
+        end_ns = max(extent.end_ns, file.sds.end_ns)
+        wanted = selection.wants(extent.nslc) and selection.overlaps(start_ns, end_ns)
+        return probed if wanted else None
     report = ledger.reporter(file.path)
     parts = (
         (row.first.nslc, int(row.starts_ns.min()), int(row.ends_ns.max()), int(row.counts.sum()))
         for row in miniseed.wanted_rows(file.path, selection, report)
     )
     found = _summarise(file.path, MINISEED, parts)
-    if file.sds is not None and not _fits(found, file.sds):
-        _check_name(file, _held(file.path), found, ledger)
+    _check_name(file, _held(file.path), found, ledger)
     return found
 
 
@@ -181,11 +189,6 @@ def _scan_foreign(
     return found
 
 
-def _fits(info: FileInfo | None, sds: SdsName) -> bool:
-    extents = () if info is None else info.extents
-    return any(sds.has(extent.nslc, extent.start_ns, extent.end_ns) for extent in extents)
-
-
 def _held(path: Path) -> Iterator[_Part]:
     """What a miniSEED file has, wanted or not."""
     for row in miniseed.rows(path, lambda *_: None):
@@ -196,26 +199,27 @@ def _held(path: Path) -> Iterator[_Part]:
 def _check_name(
     file: InputFile, parts: Iterable[_Part], found: FileInfo | None, ledger: ProblemLedger
 ) -> None:
-    """Tell of a day file that has samples, but none of the channel and day of its name."""
+    """Tell of a day file that has nothing of the channel and day of its name, or more than that."""
     if file.sds is None:
         return
-    held: list[_Part] = []
+    own, others = False, list[_Part]()
     for part in parts:
-        if file.sds.has(*part):
-            return
-        held.append(part)
-    if not held:  # which is told elsewhere
+        own = own or file.sds.has(*part)
+        if not file.sds.holds(*part):
+            others.append(part)
+    if not others:
         return
-    codes = sorted({str(nslc) for nslc, _, _ in held})
+    codes = sorted({str(nslc) for nslc, _, _ in others})
     more = f" and {len(codes) - 3} more" if len(codes) > 3 else ""
-    limits = min(start_ns for _, start_ns, _ in held), max(end_ns for _, _, end_ns in held)
+    limits = min(start_ns for _, start_ns, _ in others), max(end_ns for _, _, end_ns in others)
     first, last = (isoformat(to_utc(time_ns))[:19] for time_ns in limits)
+    reason, what = (OVERFULL, "more than") if own else (MISNAMED, "nothing of")
     text = (
-        f"{file.path} has nothing of {file.sds.nslc} on the day that it is named by, but "
-        f"{', '.join(codes[:3])}{more} from {first} to {last}. Give it its right name and place."
+        f"{file.path} has {what} {file.sds.nslc} on the day that it is named by: "
+        f"{', '.join(codes[:3])}{more} from {first} to {last}. Give it another name."
     )
     unit = "file" if found is None else "name"
-    ledger.add(Problem(file.path, MISNAMED, text, 1, unit))
+    ledger.add(Problem(file.path, reason, text, 1, unit))
 
 
 def _read_headers(path: Path, name: str) -> Stream:
@@ -248,7 +252,7 @@ def _summarise(
     return FileInfo(path, name, extents, min(extent.start_ns for extent in extents))
 
 
-def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
+def _probe(path: Path, sds: SdsName) -> FileInfo | None:
     """A look at the first and last record of an SDS day file; None if they don't fit the name."""
     size = path.stat().st_size
     with path.open("rb") as handle:
@@ -258,17 +262,12 @@ def _probe(path: Path, sds: SdsName, selection: Selection) -> FileInfo | None:
         handle.seek(size - first.length)
         last = _parse(handle.read(first.length))
     fits = last is not None and all(
-        miniseed.unusable(header) is None
-        and header.nslc == sds.nslc
-        and header.start_ns >= sds.start_ns - 3600 * NANOSECONDS
-        and header.end_ns <= sds.end_ns + 3600 * NANOSECONDS
+        miniseed.unusable(header) is None and sds.holds(header.nslc, header.start_ns, header.end_ns)
         for header in (first, last)
     )
     if last is None or not fits:
         return None
     start_ns, end_ns = min(first.start_ns, last.start_ns), max(first.end_ns, last.end_ns)
-    if not selection.overlaps(min(start_ns, sds.start_ns), max(end_ns, sds.end_ns)):
-        return None
     samples = first.samples * size // first.length
     extent = Extent(first.nslc, start_ns, end_ns, samples)
     return FileInfo(path, MINISEED, (extent,), min(start_ns, sds.start_ns))

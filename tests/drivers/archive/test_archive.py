@@ -27,6 +27,7 @@ from ml_prediction.core.results import Pick
 from ml_prediction.drivers.archive.run import record_of
 from ml_prediction.drivers.archive.status import in_part, lines_of, rate_of
 from ml_prediction.drivers.run_config import RunConfig
+from ml_prediction.drivers.share import load_configured
 from ml_prediction.errors import MLPredictionError
 from ml_prediction.models import Model
 from ml_prediction.sinks.store import UnitKey, UnitState, open_store
@@ -391,3 +392,57 @@ def test_a_folder_that_can_not_be_listed_is_told_and_its_days_are_done_once_it_c
     monkeypatch.undo()
     assert cli.run([*line, "--jobs", "1", "--resume"]) == 0
     assert {state.state for state in states_in(store).values()} == {"done"}
+
+
+@pytest.mark.slow
+def test_files_of_any_name_that_can_not_be_used_are_told_and_done_again_once_they_are_mended(
+    root: Path, expected: list[Pick], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose days they are, nobody can know before."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, file in enumerate(sorted((root / "2017" / "XX" / "AAA").rglob("XX.*"))):
+        shutil.copy(file, flat / f"file{number}.mseed")
+    missing, empty = flat / "file1.mseed", flat / "file4.mseed"  # HHE of day 122, HHZ of 121
+    whole = {path: path.read_bytes() for path in (missing, empty)}
+    missing.unlink()
+    missing.symlink_to(tmp_path / "nowhere")
+    empty.write_bytes(b"")
+    store = f"parquet:///{tmp_path / 'p'}"
+    line = ["archive", str(flat), *DAYS, "--store", store, "--jobs", "1"]
+    assert cli.run(line) == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"skipped: {missing} can't be read" in said
+    assert f"skipped: {empty} is empty" in said
+    assert "could not be looked at: 1. Days that may be in them" in said
+    assert "--resume --redo-partial does them" in said
+    assert {state.state for state in states_in(store).values()} == {"done"}
+    missing.unlink()
+    for path, content in whole.items():
+        path.write_bytes(content)
+    assert cli.run([*line, "--resume"]) == 0
+    assert "have now: 2 units; --redo-partial" in " ".join(capsys.readouterr().err.split())
+    assert cli.run([*line, "--resume", "--redo-partial"]) == 0
+    assert_same(picks_in(store), [pick for pick in expected if pick.station == "AAA"])
+    assert cli.run([*line, "--resume", "--redo-partial"]) == 0
+    assert "2 of 2 units are done already" in capsys.readouterr().err
+
+
+def test_units_without_files_any_more_are_told(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sds = tmp_path / "sds"
+    for code in ("AAA", "BBB"):
+        shutil.copytree(root / "2017" / "XX" / code, sds / "2017" / "XX" / code)
+    store = str(tmp_path / "p.db")
+    config = RunConfig()
+    record = record_of(sds, config, load_configured(config, 1), "may")
+    with open_store(store) as opened:
+        keys = [UnitKey("XX", code, date(2017, 5, 1)) for code in ("AAA", "BBB")]
+        opened.begin(record, keys, resume=False)
+        opened.write(make_result(keys[0], count=0))
+    shutil.rmtree(sds / "2017" / "XX" / "BBB")
+    line = ["archive", str(sds), "--from", "2017-05-01", "--to", "2017-05-02", "--store", store]
+    assert cli.run([*line, "--run-id", "may", "--resume", "--jobs", "1"]) == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no files any more: 1, e.g. XX.BBB 2017-05-01. Put them back" in said

@@ -206,6 +206,48 @@ def test_a_file_that_has_nothing_of_its_name_is_told(
             assert f"XX.{code}..HH" in found.problems[0]
 
 
+@pytest.mark.parametrize("more", ["channels", "days"])
+def test_a_file_that_has_more_than_its_name_is_told(
+    archive: Path, tmp_path: Path, eqt: Model, more: str
+) -> None:
+    """It is a day file of what it is named by, and of that alone."""
+    wrong = shutil.copytree(archive, tmp_path / "sds")
+    file, other = (next(wrong.rglob(name)) for name in NAMES[:2])
+    later = tmp_path / "later.mseed"
+    station("AAA", MIDNIGHT + 7200, 60, ())[0].write(str(later), format="MSEED", reclen=512)
+    with file.open("ab") as end:
+        end.write((later if more == "days" else other).read_bytes())
+    (unit,) = (u for u in plan_units(wrong, FIRST, END) if (u.station, u.day) == ("AAA", FIRST))
+    found = pick_unit(unit, [eqt], RunConfig(), None, "")
+    assert found.picks
+    (told,) = found.problems
+    code = "HHZ" if more == "days" else "HHE"
+    assert {"days": "02:00:00 to", "channels": "23:30:00 to"}[more] in told
+    assert f"{file.name} has more than XX.AAA..HHZ on the day that it is named by: XX.AAA" in told
+    assert f"{code} from" in told
+
+
+def test_what_a_unit_is_made_of_changes_with_its_files(archive: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(archive, tmp_path / "sds")
+    before = {unit.key: unit.made_of for unit in plan_units(archive, FIRST, END)}
+    assert {unit.key: unit.made_of for unit in plan_units(copy, FIRST, END)} == before
+    next(copy.rglob(NAMES[0])).unlink()
+    units = plan_units(copy, FIRST, date(2017, 5, 4))
+    changed = {str(unit) for unit in units if unit.made_of != before.get(unit.key)}
+    assert changed == {f"XX.{code} 2017-05-0{day}" for code, day in (("AAA", 1), ("AAA", 2))} | {
+        f"XX.{code} 2017-05-03" for code in ("AAA", "BBB")
+    }
+
+
+def test_day_files_without_a_network_code_are_not_hidden(archive: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "2017" / "AAA" / "HHZ.D"
+    folder.mkdir(parents=True)
+    shutil.copy(next(archive.rglob(NAMES[0])), folder / ".AAA..HHZ.D.2017.121")
+    (folder / ".hidden").write_bytes(b"x")
+    units = plan_units(tmp_path, FIRST, END)
+    assert [str(unit.key) for unit in units] == [".AAA 2017-05-01", ".AAA 2017-05-02"]
+
+
 def test_a_file_with_another_channel_of_the_station_is_told(
     archive: Path, tmp_path: Path, eqt: Model
 ) -> None:
@@ -254,9 +296,7 @@ def test_files_of_any_name_make_the_units_that_day_files_make(
     units = plan_units(other, FIRST, END, problems=ledger, tell=told.append)
     assert [problem.quiet for problem in ledger.all] == [True]
     count = {"channels and days": 13, "days": 3, "stations": 3}[layout]
-    assert told == [
-        f"{count} files are not named as day files of an SDS archive: looking into them."
-    ]
+    assert told == [f"Not named as day files of an SDS archive: {count} files. Looking into them."]
     expected = plan_units(archive, FIRST, END)
     assert [(u.key, u.channels) for u in units] == [(u.key, u.channels) for u in expected]
     for unit, same in zip(units, expected, strict=True):

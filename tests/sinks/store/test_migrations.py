@@ -59,6 +59,7 @@ def test_an_older_schema_is_brought_up_to_date_with_all_it_holds(kind: str, make
     with engine.begin() as connection:  # back to the first
         for view in sa.inspect(connection).get_view_names():
             connection.exec_driver_sql(f"DROP VIEW {view}")
+        connection.exec_driver_sql("ALTER TABLE unit DROP COLUMN files")
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     engine.dispose()
     with open_store(url, create=False) as store:

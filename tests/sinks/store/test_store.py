@@ -75,8 +75,8 @@ def test_what_of_a_done_unit_was_left_out_is_kept(store: Store) -> None:
     (state,) = store.states()
     assert (state.state, state.picks) == ("done", 5)
     assert state.reason == "UW.S0..EHZ.D.2017.121 [record 3] is damaged.?"
-    store.write(make_result(unit))  # whole now
-    assert store.states()[0].reason == ""
+    store.write(make_result(unit, files="0123abcd"))  # whole now
+    assert (store.states()[0].reason, store.states()[0].files) == ("", "0123abcd")
 
 
 def test_a_done_unit_does_not_fail_any_more(store: Store) -> None:
@@ -125,6 +125,15 @@ def test_a_unit_written_twice_is_there_once(store: Store) -> None:
     store.write(make_result(units[1], count=0, statistics=[]))
     assert [state.picks for state in store.states()] == [2, 0, 7, 7]
     assert len(list(store.picks())) == 16
+
+
+def test_what_a_unit_was_made_of_is_kept_when_opened_again(url: str) -> None:
+    units = make_units(2, 1)
+    with open_store(url) as store:
+        store.begin(make_run(), units, resume=False)
+        store.write(make_result(units[0], files="0123abcd"))
+    with open_store(url, create=False) as store:
+        assert [state.files for state in store.states()] == ["0123abcd", ""]
 
 
 def test_what_was_written_is_there_when_opened_again(url: str) -> None:

@@ -22,9 +22,15 @@ from ml_prediction.sources.problems import (
 from ml_prediction.sources.scan import scan
 from ml_prediction.sources.selection import Selection
 from ml_prediction.util.codes import NSLC, fits_any
+from ml_prediction.util.digests import sha256
 from ml_prediction.util.times import to_ns, to_utc
 
 DAY: Final = timedelta(days=1)
+
+BESIDE: Final = frozenset(
+    {"lost+found", ".Trashes", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "#recycle"}
+)
+"""Folders that systems put at the top of a disk; none of an archive."""
 
 Station = tuple[str, str]  # codes of network and station
 
@@ -45,6 +51,8 @@ class Unit:
         depend on how the run is cut.
     unlisted
         Why files of it may be missing here: a folder of theirs that could not be listed.
+    made_of
+        What stands for the names of its files, within the archive.
     """
 
     network: str
@@ -53,6 +61,7 @@ class Unit:
     files: tuple[Path, ...]
     channels: tuple[NSLC, ...]
     unlisted: str = ""
+    made_of: str = ""
 
     def __str__(self) -> str:
         return str(self.key)
@@ -122,14 +131,17 @@ def plan_units(
     if end <= first:
         raise ConfigurationError(f"--to {end} must be later than --from {first}.")
     if not root.is_dir():
-        raise ConfigurationError(f"{root} is no folder: name the root of an SDS archive.")
+        raise ConfigurationError(
+            f"{root} is no folder: name the root of an SDS archive, or a folder of waveform files."
+        )
     ledger = ProblemLedger() if problems is None else problems
     wanted = Selection(channels, to_ns(midnight(first - DAY)), to_ns(midnight(end + DAY)) - 1)
     stations: dict[Station, _Found] = {}
     span = first - DAY, end
     files = _files(root, wanted, ledger)
-    if (others := sum(file.sds is None for file in files)) > 0:
-        tell(f"{others:,} files are not named as day files of an SDS archive: looking into them.")
+    others = sum(file.sds is None for file in files)
+    if others:
+        tell(f"Not named as day files of an SDS archive: {others:,} files. Looking into them.")
     for file in files:
         for held in _held(file, wanted, ledger):
             if fits_any(held.nslc.network, networks):
@@ -138,9 +150,9 @@ def plan_units(
         name = sds_name(problem.path.name)
         if problem.reason == MISNAMED and name and not fits_any(name.nslc.network, networks):
             ledger.forget(problem.path)
-    unlisted = _unlisted(root, ledger, networks)
+    unlisted = _unlisted(root, ledger, networks if others == 0 else ())
     units = [
-        replace(unit, unlisted=_missing(unit, unlisted))
+        replace(unit, unlisted=_missing(unit, unlisted), made_of=_names(unit.files, root))
         for key in sorted(stations)
         for unit in _units_of(key, stations[key], first, end)
     ]
@@ -210,22 +222,28 @@ def _days(first: date, last: date) -> Iterator[date]:
 def _unlisted(
     root: Path, ledger: ProblemLedger, networks: Sequence[str]
 ) -> dict[tuple[str, ...], str]:
-    """Folders that could not be listed, by ``YEAR, NET, STA, CHA.D``, and why.
+    """Folders and files that could not be looked at, by ``YEAR, NET, STA, CHA.D``, and why.
 
-    Those of other networks are no problem, and what is beside the archive, such as a disk's
-    lost+found, is none of its own.
+    Those of other networks are no problem, and what is beside the archive is none of its own.
     """
     found = {}
     for problem in ledger.all:
         if problem.reason == UNREADABLE and problem.path.is_relative_to(root):
-            place = _place(problem.path.relative_to(root).parts)
-            if place and (len(place) < 2 or fits_any(place[1], networks)):
-                found[place] = problem.message
-                continue
-            ledger.forget(problem.path)
-            if not place:
+            parts = problem.path.relative_to(root).parts
+            place = _place(parts)
+            if parts and parts[0] in BESIDE:
+                ledger.forget(problem.path)
                 ledger.add(replace(problem, reason="beside the archive"))
+            elif len(place) >= 2 and not fits_any(place[1], networks):
+                ledger.forget(problem.path)
+            elif place:
+                found[place] = problem.message
     return found
+
+
+def _names(files: Iterable[Path], root: Path) -> str:
+    names = "\n".join(str(path.relative_to(root)) for path in files)
+    return sha256(names.encode(errors="surrogateescape"))[:16]
 
 
 def _place(parts: tuple[str, ...]) -> tuple[str, ...]:

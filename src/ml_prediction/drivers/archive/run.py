@@ -32,12 +32,14 @@ from ml_prediction.sinks.store import (
     Store,
     UnitKey,
     UnitResult,
+    UnitState,
     check_url,
     open_store,
     without_password,
 )
-from ml_prediction.sinks.store.checks import nothing_to_resume
+from ml_prediction.sinks.store.checks import check_new, check_resumable, nothing_to_resume
 from ml_prediction.sources.problems import UNREADABLE, ProblemLedger
+from ml_prediction.util.codes import fits_any
 from ml_prediction.util.digests import sha256
 from ml_prediction.util.machine import cores
 
@@ -73,7 +75,8 @@ class ArchiveOptions:
     resume
         Whether to go on with a run that the store has.
     redo_partial
-        Whether units that are done, but without a part of their files, are picked again.
+        Whether units are picked again that are done, but without a part of their files, or with
+        others than are there now.
     unit_timeout
         Seconds after which a unit is given up.
     run_id
@@ -116,6 +119,8 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
     _check(options)
     inventory = read_inventory(config.inventory)
     models = load_configured(config, config.threads or 1)  # what is wrong is found before all else
+    record = record_of(options.root, config, models, options.run_id)
+    _check_store(options, record)
     problems = ProblemLedger()
     units = plan_units(
         options.root,
@@ -126,21 +131,23 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         problems=problems,
         tell=partial(err.print, markup=False),
     )
-    name_problems(problems.all, err, "mend these first")
-    record = record_of(options.root, config, models, options.run_id)
+    name_problems(problems.all, err, most=None)
     job = Job(config, record.run_id, config.threads or 1, inventory, options.unit_timeout)
     with ExitStack() as stack:
         # Before the store is made: a cluster that is not there leaves nothing behind.
         workers = stack.enter_context(_workers(options, job, models, len(units), err))
         store = stack.enter_context(open_store(options.store))
-        _check_resumed(options, record, store, err)
+        if options.resume and not store.runs():  # one that was killed before it had begun
+            where = without_password(options.store)
+            err.print(f"{where} has no run to resume: {record.run_id} begins.", markup=False)
         store.begin(record, [unit.key for unit in units], resume=options.resume)
-        states = [state for state in store.states() if state.state == "done"]
-        again = {state.key for state in states if options.redo_partial and state.reason}
-        done = {state.key for state in states} - again
+        states = store.states()
+        again = _to_redo(units, states, redo=options.redo_partial, err=err)
+        done = {state.key for state in states if state.state == "done"} - again
         todo = [unit for unit in units if unit.key not in done]
         if done:
             err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
+        gone = _gone(options, units, states, err)
         totals = _work(todo, again, workers, store, err)
     out.print(
         f"{len(units)} units, {len(todo)} of them now: {totals['picks']:,} picks, "
@@ -156,13 +163,14 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
             f"{without_password(options.store)}; --resume tries them again{own}.",
             markup=False,
         )
-    if unlisted := sum(problem.reason == UNREADABLE for problem in problems.all):
+    unseen = sum(problem.reason in (UNREADABLE, "corrupt") for problem in problems.all)
+    if unseen:
         err.print(
-            f"Folders and files that could not be looked at: {unlisted}. Stations and days of "
-            "which nothing else is known are not among the units; --resume finds them once that "
-            "is mended."
+            f"Folders and files that could not be looked at: {unseen}. Days that may be in them "
+            "are not among the units, or went without them; once that is mended, --resume "
+            "--redo-partial does them."
         )
-    return NOT_ALL if totals["failed"] or unlisted else DONE
+    return NOT_ALL if totals["failed"] or unseen or gone else DONE
 
 
 def _check(options: ArchiveOptions) -> None:
@@ -177,14 +185,64 @@ def _check(options: ArchiveOptions) -> None:
     check_url(options.store)
 
 
-def _check_resumed(options: ArchiveOptions, record: RunRecord, store: Store, err: Console) -> None:
-    """Whether there is what is to be resumed; a store without any run may have been killed."""
-    known = store.runs()
-    if options.resume and record.run_id not in {run.run_id for run in known}:
-        where = without_password(options.store)
-        if known:
-            raise nothing_to_resume(record, known, where)
-        err.print(f"{where} has no run to resume: {record.run_id} begins.", markup=False)
+def _check_store(options: ArchiveOptions, record: RunRecord) -> None:
+    """Find early what a store will say to the run: looking at an archive may take hours."""
+    where = without_password(options.store)
+    try:
+        store = open_store(options.store, create=False)
+    except ConfigurationError:  # there is none yet; what else there may be is told later
+        return
+    with store:
+        known = {run.run_id: run for run in store.runs()}
+    if not options.resume:
+        if record.run_id in known:
+            raise check_new(record.run_id, where)
+    elif record.run_id in known:
+        check_resumable(known[record.run_id], record, where)
+    elif known:
+        raise nothing_to_resume(record, list(known.values()), where)
+
+
+def _to_redo(
+    units: Sequence[Unit], states: Sequence[UnitState], *, redo: bool, err: Console
+) -> set[UnitKey]:
+    """Units that are done, but not as they would be done now."""
+    made_of = {unit.key: unit.made_of for unit in units}
+    changed = {
+        state.key
+        for state in states
+        if state.state == "done" and state.files and state.files != made_of.get(state.key, "")
+    } & made_of.keys()
+    if redo:
+        return changed | {state.key for state in states if state.state == "done" and state.reason}
+    if changed:
+        err.print(
+            f"Done with other files than they, or their neighbours, have now: {len(changed):,} "
+            "units; --redo-partial does them again."
+        )
+    return set()
+
+
+def _gone(
+    options: ArchiveOptions, units: Sequence[Unit], states: Sequence[UnitState], err: Console
+) -> list[UnitKey]:
+    """Units that were to be done, of the days and networks that are asked for, without files."""
+    keys = {unit.key for unit in units}
+    gone = [
+        state.key
+        for state in states
+        if state.state != "done"
+        and state.key not in keys
+        and options.first <= state.key.day < options.end
+        and fits_any(state.key.network, options.networks)
+    ]
+    if gone:
+        err.print(
+            f"Units of the run that have no files any more: {len(gone):,}, e.g. {gone[0]}. "
+            "Put them back, and --resume does them.",
+            markup=False,
+        )
+    return gone
 
 
 def record_of(
@@ -265,7 +323,7 @@ def _work(
                 else:
                     refused = 0
                     for problem in outcome.problems:
-                        err.print(f"skipped: {problem}", markup=False)
+                        err.print(f"{unit}: {problem}", markup=False)
                     totals.update(picks=len(outcome.picks), detections=len(outcome.detections))
             if isinstance(failure, Failure):
                 _fail(unit, failure, attempts, store, err)
@@ -289,6 +347,7 @@ def _result(unit: Unit, found: UnitPicks, attempts: int) -> UnitResult:
         found.seconds,
         attempts,
         " ".join(found.problems),
+        unit.made_of,
     )
 
 

@@ -119,6 +119,8 @@ class UnitResult:
         How often it was tried, this time included.
     left_out
         What of the day's files could not be used, in words.
+    files
+        What stands for the names of the files that it is made of; see `UnitState`.
     """
 
     key: UnitKey
@@ -128,6 +130,7 @@ class UnitResult:
     seconds: float
     attempts: int
     left_out: str = ""
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,9 @@ class UnitState:
         How long it took.
     finished
         When it was done or failed (UTC); None while it is planned.
+    files
+        Of a unit that is done: what stands for the names of its files; empty if that is not
+        known. With others it is not the same day any more.
     """
 
     key: UnitKey
@@ -160,6 +166,7 @@ class UnitState:
     detections: int = 0
     seconds: float = 0.0
     finished: datetime | None = None
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ def _line(state: UnitState) -> str:
             "detections": state.detections,
             "seconds": state.seconds,
             "finished": state.finished.isoformat(),
+            "files": state.files,
         }
     return json.dumps(values) + "\n"
 

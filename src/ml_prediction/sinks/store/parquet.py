@@ -182,6 +182,7 @@ class ParquetStore:
             len(result.detections),
             float(result.seconds),
             now(),
+            result.files,
         )
         tables = (
             encode_days(result.statistics, run_id),

@@ -109,6 +109,7 @@ unit: Final = sa.Table(
     _needed("detections", sa.Integer),
     _needed("seconds", sa.Double),
     sa.Column("finished", Utc()),
+    sa.Column("files", Text, nullable=False, server_default=""),
     sa.UniqueConstraint("run", "day", "network", "station"),
     sa.CheckConstraint("state IN ('planned', 'done', 'failed')", name="state"),
 )

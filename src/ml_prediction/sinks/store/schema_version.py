@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ml_prediction.errors import ConfigurationError
 from ml_prediction.sinks.store.schema import VERSION_TABLE, metadata
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration."""
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")

@@ -151,6 +151,7 @@ class SqlStore:
                 "detections": len(result.detections),
                 "seconds": float(result.seconds),
                 "finished": now(),
+                "files": result.files,
             }
             connection.execute(schema.unit.update().where(schema.unit.c.key == unit).values(done))
         self._methods = methods  # only now are they there to stay
@@ -191,6 +192,7 @@ class SqlStore:
                     row.detections,
                     row.seconds,
                     row.finished,
+                    row.files,
                 )
                 for row in connection.execute(query)
             ]
