@@ -222,7 +222,7 @@ def test_a_file_that_has_more_than_its_name_is_told(
     assert found.picks
     (told,) = found.problems
     code = "HHZ" if more == "days" else "HHE"
-    assert {"days": "02:00:00 to", "channels": "23:30:00 to"}[more] in told
+    assert {"days": "to 2017-05-02T02:0", "channels": "T23:30:00 to"}[more] in told
     assert f"{file.name} has more than XX.AAA..HHZ on the day that it is named by: XX.AAA" in told
     assert f"{code} from" in told
 
