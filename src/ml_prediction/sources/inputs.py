@@ -50,6 +50,11 @@ class SdsName:
         within = start_ns >= self.start_ns - hour and end_ns <= self.end_ns + hour
         return nslc == self.nslc and within
 
+    def is_near(self, nslc: NSLC, start_ns: int, end_ns: int) -> bool:
+        """Whether all samples are of the channel, and of the day or a day beside it."""
+        within = start_ns >= self.start_ns - _DAY_NS and end_ns <= self.end_ns + _DAY_NS
+        return nslc == self.nslc and within
+
     def has(self, nslc: NSLC, start_ns: int, end_ns: int) -> bool:
         """Whether samples from one time to another are of the channel, and partly of the day."""
         return nslc == self.nslc and start_ns < self.end_ns and end_ns >= self.start_ns
@@ -228,7 +233,7 @@ class _Search:
 
     def _walk(self, root: Path) -> Iterator[Path]:
         """Files below a folder, sorted; parts of an SDS archive that don't matter are left out."""
-        is_sds = _is_sds(root)
+        is_sds = looks_like_sds(root)
         visited: set[str] = set()
         for folder, subfolders, files in os.walk(root, onerror=self._unlisted, followlinks=True):
             real = os.path.realpath(folder)
@@ -270,7 +275,8 @@ class _Search:
         self._ledger.add(Problem(path, UNREADABLE, text, 1))
 
 
-def _is_sds(root: Path) -> bool:
+def looks_like_sds(root: Path) -> bool:
+    """Whether a folder has the folders of an SDS archive."""
     try:
         return next(root.glob("[12][0-9][0-9][0-9]/*/*/*.D"), None) is not None
     except OSError:  # told of while walking

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -112,7 +113,8 @@ def read_foreign(info: FileInfo, selection: Selection, report: Report) -> Iterat
 
 def not_read(path: Path, format_name: str, error: BaseException) -> tuple[str, str]:
     """Reason and message for a file whose reader raised one of foreign.READ_ERRORS."""
-    if isinstance(error, OSError) and error.errno is not None:
+    # Readers that take a file for what it is not ask the system for what can't be.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         text = f"{path} can't be read ({error.strerror}); skipped. Check the file and its rights."
         return UNREADABLE, text
     text = f"{path} looks like {format_name} but does not read ({error}); skipped."
@@ -152,19 +154,21 @@ def _limits(trace: Trace) -> tuple[int, int]:
 
 
 def _scan_miniseed(file: InputFile, selection: Selection, ledger: ProblemLedger) -> FileInfo | None:
-    if file.sds is not None and (probed := _probe(file.path, file.sds)) is not None:
+    probed = None if file.sds is None else _probe(file.path, file.sds)
+    if file.sds is not None and probed is not None:
         extent = probed.extents[0]
         start_ns = min(extent.start_ns, file.sds.start_ns)
         end_ns = max(extent.end_ns, file.sds.end_ns)
-        wanted = selection.wants(extent.nslc) and selection.overlaps(start_ns, end_ns)
-        return probed if wanted else None
+        if selection.wants(extent.nslc) and selection.overlaps(start_ns, end_ns):
+            return probed
     report = ledger.reporter(file.path)
     parts = (
         (row.first.nslc, int(row.starts_ns.min()), int(row.ends_ns.max()), int(row.counts.sum()))
         for row in miniseed.wanted_rows(file.path, selection, report)
     )
     found = _summarise(file.path, MINISEED, parts)
-    _check_name(file, _held(file.path), found, ledger)
+    if probed is None:
+        _check_name(file, _held(file.path), found, ledger)
     return found
 
 
@@ -199,14 +203,15 @@ def _held(path: Path) -> Iterator[_Part]:
 def _check_name(
     file: InputFile, parts: Iterable[_Part], found: FileInfo | None, ledger: ProblemLedger
 ) -> None:
-    """Tell of a day file that has nothing of the channel and day of its name, or more than that."""
+    """Tell of a day file that has nothing of what it is named by, or more than is looked for in it.
+
+    Records may overrun midnight, long ones of slow channels by hours.
+    """
     if file.sds is None:
         return
-    own, others = False, list[_Part]()
-    for part in parts:
-        own = own or file.sds.has(*part)
-        if not file.sds.holds(*part):
-            others.append(part)
+    held = list(parts)
+    own = any(file.sds.has(*part) for part in held)
+    others = [part for part in held if not (own and file.sds.is_near(*part))]
     if not others:
         return
     codes = sorted({str(nslc) for nslc, _, _ in others})
@@ -218,7 +223,7 @@ def _check_name(
         f"{file.path} has {what} {file.sds.nslc} on the day that it is named by: "
         f"{', '.join(codes[:3])}{more} from {first} to {last}. Give it another name."
     )
-    unit = "file" if found is None else "name"
+    unit = "file" if found is None and not own else "name"
     ledger.add(Problem(file.path, reason, text, 1, unit))
 
 

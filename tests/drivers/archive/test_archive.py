@@ -443,6 +443,6 @@ def test_units_without_files_any_more_are_told(
         opened.write(make_result(keys[0], count=0))
     shutil.rmtree(sds / "2017" / "XX" / "BBB")
     line = ["archive", str(sds), "--from", "2017-05-01", "--to", "2017-05-02", "--store", store]
-    assert cli.run([*line, "--run-id", "may", "--resume", "--jobs", "1"]) == 4
+    assert cli.run([*line, "--run-id", "may", "--resume", "--jobs", "1"]) == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert "no files any more: 1, e.g. XX.BBB 2017-05-01. Put them back" in said
+    assert "not done and have no files now: 1, e.g. XX.BBB 2017-05-01. They stay" in said

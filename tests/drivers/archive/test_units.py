@@ -210,19 +210,21 @@ def test_a_file_that_has_nothing_of_its_name_is_told(
 def test_a_file_that_has_more_than_its_name_is_told(
     archive: Path, tmp_path: Path, eqt: Model, more: str
 ) -> None:
-    """It is a day file of what it is named by, and of that alone."""
+    """It is looked into for its channel, and for its day and those beside it."""
     wrong = shutil.copytree(archive, tmp_path / "sds")
     file, other = (next(wrong.rglob(name)) for name in NAMES[:2])
     later = tmp_path / "later.mseed"
-    station("AAA", MIDNIGHT + 7200, 60, ())[0].write(str(later), format="MSEED", reclen=512)
+    station("AAA", MIDNIGHT + 4 * 86400, 60, ())[0].write(str(later), format="MSEED", reclen=512)
     with file.open("ab") as end:
         end.write((later if more == "days" else other).read_bytes())
     (unit,) = (u for u in plan_units(wrong, FIRST, END) if (u.station, u.day) == ("AAA", FIRST))
     found = pick_unit(unit, [eqt], RunConfig(), None, "")
     assert found.picks
     (told,) = found.problems
+    (unit,) = (u for u in plan_units(wrong, FIRST, END) if (u.station, u.day.day) == ("AAA", 2))
+    assert pick_unit(unit, [eqt], RunConfig(), None, "").problems == ()
     code = "HHZ" if more == "days" else "HHE"
-    assert {"days": "to 2017-05-02T02:0", "channels": "T23:30:00 to"}[more] in told
+    assert {"days": "to 2017-05-06T00:0", "channels": "T23:30:00 to"}[more] in told
     assert f"{file.name} has more than XX.AAA..HHZ on the day that it is named by: XX.AAA" in told
     assert f"{code} from" in told
 
@@ -233,10 +235,8 @@ def test_what_a_unit_is_made_of_changes_with_its_files(archive: Path, tmp_path: 
     assert {unit.key: unit.made_of for unit in plan_units(copy, FIRST, END)} == before
     next(copy.rglob(NAMES[0])).unlink()
     units = plan_units(copy, FIRST, date(2017, 5, 4))
-    changed = {str(unit) for unit in units if unit.made_of != before.get(unit.key)}
-    assert changed == {f"XX.{code} 2017-05-0{day}" for code, day in (("AAA", 1), ("AAA", 2))} | {
-        f"XX.{code} 2017-05-03" for code in ("AAA", "BBB")
-    }
+    changed = {str(unit) for unit in units if unit.made_of != before.get(unit.key, unit.made_of)}
+    assert changed == {"XX.AAA 2017-05-01", "XX.AAA 2017-05-02"}
 
 
 def test_day_files_without_a_network_code_are_not_hidden(archive: Path, tmp_path: Path) -> None:
@@ -275,28 +275,77 @@ def test_a_folder_in_the_place_of_a_day_file_is_told(archive: Path, tmp_path: Pa
     assert f"{folder} is a folder" in problem.message
 
 
+def test_other_files_in_an_sds_archive_are_told_and_not_used(
+    archive: Path, tmp_path: Path, eqt: Model
+) -> None:
+    """They may be older copies, with another clock; and links, lists, state files lie about."""
+    sds = shutil.copytree(archive, tmp_path / "sds")
+    for path in list(sds.rglob("XX.AAA..HH?.D.2017.12?")):
+        stream = obspy.read(str(path))
+        for trace in stream:
+            trace.stats.starttime -= 0.5
+        stream.write(str(path) + ".bak", format="MSEED", reclen=512)
+    (sds / "2017" / "XX" / "AAA" / "HHZ.D" / "latest").symlink_to(tmp_path / "nowhere")
+    (sds / "2017" / "YY" / "CCC").mkdir(parents=True)
+    (sds / "2017" / "YY" / "CCC" / "of another network.txt").touch()
+    (sds / "README").touch()
+    ledger = ProblemLedger()
+    units = plan_units(sds, FIRST, END, networks=["XX"], problems=ledger)
+    (problem,) = ledger.all
+    assert "8 of the files in" in problem.message
+    assert "are not used: README" in problem.message
+    assert (problem.reason, problem.unit) == ("misnamed", "name")
+    for unit, same in zip(units, plan_units(archive, FIRST, END), strict=True):
+        assert unit.made_of == same.made_of
+    assert pick_unit(units[0], [eqt], RunConfig(), None, "").picks
+
+
+def test_long_records_of_slow_channels_are_no_fault_of_their_files(
+    tmp_path: Path, eqt: Model
+) -> None:
+    """A record of 4096 bytes at 1 Hz lasts an hour and more, and is filed by its start."""
+    start = MIDNIGHT - 86400
+    stream = station("AAA", MIDNIGHT - 900, 1800, [MIDNIGHT - 300])
+    rng = np.random.default_rng(0)
+    slow = stream[0].copy()
+    slow.data = rng.integers(-50, 50, 2 * 86400).astype(np.int32)
+    slow.stats.update({"channel": "LHZ", "sampling_rate": 1.0, "starttime": start})
+    write_sds(tmp_path, stream)
+    for day, first, last in ((121, 0, 86400 + 7000), (122, 86400 + 7000, 2 * 86400)):
+        folder = tmp_path / "2017" / "XX" / "AAA" / "LHZ.D"
+        folder.mkdir(parents=True, exist_ok=True)
+        piece = slow.slice(start + first, start + last - 1)
+        piece.write(str(folder / f"XX.AAA..LHZ.D.2017.{day}"), format="MSEED", reclen=4096)
+    ledger = ProblemLedger()
+    for unit in plan_units(tmp_path, FIRST, END, problems=ledger):
+        assert pick_unit(unit, [eqt], RunConfig(), None, "").problems == ()
+    assert ledger.all == []
+
+
 @pytest.mark.parametrize("layout", ["channels and days", "days", "stations"])
 def test_files_of_any_name_make_the_units_that_day_files_make(
     archive: Path, tmp_path: Path, eqt: Model, layout: str
 ) -> None:
-    """Some are in an SDS archive under a wrong name, some in no archive at all."""
-    other = shutil.copytree(archive, tmp_path / "sds")
+    other = shutil.copytree(archive, tmp_path / "flat")
     for number, file in enumerate(sorted(path for path in other.rglob("XX.*") if path.is_file())):
         content, name = file.read_bytes(), file.name
         file.unlink()
         if layout == "channels and days":
-            file.with_name(name.replace("..", ".")).write_bytes(content)
+            folder = other / name[-3:]
+            folder.mkdir(exist_ok=True)
+            (folder / name.replace("..", ".")).write_bytes(content)
         else:
             part = name[-3:] if layout == "days" else name[3:6]
             with (other / f"waveforms-{part}.mseed").open("ab") as together:
                 together.write(content)
         assert number < 12
+    shutil.rmtree(other / "2017")
     (other / "README.txt").write_text("not a waveform " * 100)
     ledger, told = ProblemLedger(), list[str]()
     units = plan_units(other, FIRST, END, problems=ledger, tell=told.append)
     assert [problem.quiet for problem in ledger.all] == [True]
     count = {"channels and days": 13, "days": 3, "stations": 3}[layout]
-    assert told == [f"Not named as day files of an SDS archive: {count} files. Looking into them."]
+    assert told == [f"No SDS archive: looking into {count} files."]
     expected = plan_units(archive, FIRST, END)
     assert [(u.key, u.channels) for u in units] == [(u.key, u.channels) for u in expected]
     for unit, same in zip(units, expected, strict=True):
@@ -314,7 +363,7 @@ def test_files_of_any_name_make_the_units_that_day_files_make(
         (("2017", "XX", "AAA"), set()),
         (("2018",), {"AAA", "BBB"}),
         (("2017", "YY"), set()),
-        (("lost+found",), set()),
+        (("backup",), set()),
     ],
     ids=["channel", "station", "next year", "another network", "beside the archive"],
 )
@@ -346,7 +395,7 @@ def test_units_fail_that_a_folder_without_a_listing_may_have_files_of(
     assert new_year == stations
     in_may = {unit.station for unit in units if unit.unlisted and unit.day.month == 5}
     assert in_may == (stations if parts[0] == "2017" else set())
-    reason = "beside the archive" if parts == ("lost+found",) else "unreadable"
+    reason = "beside the archive" if parts == ("backup",) else "unreadable"
     assert [p.reason for p in ledger.all] == ([] if parts == ("2017", "YY") else [reason])
     for unit in units:
         if unit.unlisted:

@@ -122,6 +122,24 @@ def test_a_newer_folder_is_refused(tmp_path: Path) -> None:
         open_store(f"parquet:///{tmp_path}/picks")
 
 
+def test_an_older_folder_becomes_a_new_one_when_it_is_written_to(tmp_path: Path) -> None:
+    url, mark = f"parquet:///{tmp_path}/picks", tmp_path / "picks" / "store.json"
+    units = make_units(2, 1)
+    with open_store(url) as store:
+        store.begin(make_run(), units, resume=False)
+        store.write(make_result(units[0]))
+    mark.write_text('{"format": "ml_prediction store", "version": 1}')
+    journal = tmp_path / "picks" / "runs" / "may.jsonl"
+    journal.write_text(journal.read_text().replace(', "files": ""', ""))
+    with open_store(url, create=False) as store:
+        assert [state.state for state in store.states()] == ["done", "planned"]
+        assert '"version": 1' in mark.read_text()
+        store.begin(make_run(), units, resume=True)
+        store.write(make_result(units[1], files="0123"))
+        assert [state.files for state in store.states()] == ["", "0123"]
+    assert '"version": 2' in mark.read_text()
+
+
 def test_a_locked_file_can_be_tried_again(tmp_path: Path) -> None:
     path = tmp_path / "picks.db"
     (unit,) = make_units(1, 1)

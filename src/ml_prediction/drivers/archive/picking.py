@@ -29,6 +29,7 @@ from ml_prediction.sources.files import FileSource, open_files
 from ml_prediction.sources.problems import (
     MISNAMED,
     OF_NO_SAMPLES,
+    OVERFULL,
     UNREADABLE,
     Problem,
     ProblemLedger,
@@ -97,7 +98,7 @@ def pick_unit(
         _check_read(ledger.all)
         if unit.own_files:
             raise
-        return UnitPicks([], [], [], _lost(ledger.all), time.perf_counter() - started)
+        return UnitPicks([], [], [], _lost(ledger.all, unit), time.perf_counter() - started)
     _check_day(unit, source)
     _check_read(source.problems)
     pipeline = Pipeline(
@@ -134,7 +135,7 @@ def pick_unit(
             _statistics(cover, places.get(cover.instrument, Counter()), picks, detections)
             for cover in days.all()
         ],
-        _lost(source.problems),
+        _lost(source.problems, unit),
         time.perf_counter() - started,
     )
 
@@ -160,9 +161,14 @@ def _check_read(problems: Iterable[Problem]) -> None:
             raise DataError(problem.message)
 
 
-def _lost(problems: Iterable[Problem]) -> tuple[str, ...]:
-    """What cost samples, in words."""
-    return tuple(p.message for p in problems if p.reason not in OF_NO_SAMPLES)
+def _lost(problems: Iterable[Problem], unit: Unit) -> tuple[str, ...]:
+    """What cost samples, in words; what a file has beyond its name concerns its own day."""
+    return tuple(
+        problem.message
+        for problem in problems
+        if problem.reason not in OF_NO_SAMPLES
+        and (problem.reason != OVERFULL or problem.path in unit.own_files)
+    )
 
 
 def _statistics(

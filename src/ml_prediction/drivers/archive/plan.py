@@ -12,10 +12,11 @@ from obspy import UTCDateTime
 
 from ml_prediction.errors import ConfigurationError, DataError
 from ml_prediction.sinks.store.base import UnitKey
-from ml_prediction.sources.inputs import YEAR, InputFile, expand, sds_name
+from ml_prediction.sources.inputs import YEAR, InputFile, expand, looks_like_sds, sds_name
 from ml_prediction.sources.problems import (
     MISNAMED,
     UNREADABLE,
+    Problem,
     ProblemLedger,
     first_messages,
 )
@@ -107,8 +108,9 @@ def plan_units(
     Parameters
     ----------
     root
-        Of an SDS archive: ``YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DAY``; or any folder of
-        waveform files. Into those that are not named so it is looked, all headers.
+        Of an SDS archive: ``YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DAY``. What is not named so
+        is not used there: it may be an older copy. Or any folder of waveform files without such
+        names: into these it is looked, all headers.
     first, end
         Days, UTC.
     networks
@@ -139,9 +141,15 @@ def plan_units(
     stations: dict[Station, _Found] = {}
     span = first - DAY, end
     files = _files(root, wanted, ledger)
-    others = sum(file.sds is None for file in files)
-    if others:
-        tell(f"Not named as day files of an SDS archive: {others:,} files. Looking into them.")
+    strays = [file.path for file in files if file.sds is None]
+    is_sds = len(strays) < len(files) or looks_like_sds(root)
+    if is_sds:
+        files = [file for file in files if file.sds is not None]
+        strays = [path for path in strays if _may_be_of(path, root, networks)]
+        if strays:
+            ledger.add(_unused(root, strays))
+    elif strays:
+        tell(f"No SDS archive: looking into {len(strays):,} files.")
     for file in files:
         for held in _held(file, wanted, ledger):
             if fits_any(held.nslc.network, networks):
@@ -150,7 +158,7 @@ def plan_units(
         name = sds_name(problem.path.name)
         if problem.reason == MISNAMED and name and not fits_any(name.nslc.network, networks):
             ledger.forget(problem.path)
-    unlisted = _unlisted(root, ledger, networks if others == 0 else ())
+    unlisted = _unlisted(root, ledger, networks, is_sds=is_sds)
     units = [
         replace(unit, unlisted=_missing(unit, unlisted), made_of=_names(unit.files, root))
         for key in sorted(stations)
@@ -173,6 +181,21 @@ def _files(root: Path, wanted: Selection, ledger: ProblemLedger) -> list[InputFi
         return []
 
 
+def _may_be_of(path: Path, root: Path, networks: Sequence[str]) -> bool:
+    """Whether a file that is not named as a day file lies where these networks' files are."""
+    place = _place(path.relative_to(root).parts)
+    return len(place) < 3 or fits_any(place[1], networks)
+
+
+def _unused(root: Path, strays: Sequence[Path]) -> Problem:
+    some = ", ".join(str(path.relative_to(root)) for path in strays[:3])
+    text = (
+        f"{len(strays):,} of the files in {root} are not named as day files of its SDS archive, "
+        f"and are not used: {some}{', ...' if len(strays) > 3 else ''}. Rename what should be."
+    )
+    return Problem(root, MISNAMED, text, 1, "name")
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A channel of a file, the days that it has samples of, and the units it makes."""
@@ -192,7 +215,7 @@ def _held(file: InputFile, wanted: Selection, ledger: ProblemLedger) -> Iterator
     own = ProblemLedger()
     info = scan(file, wanted, own)
     for problem in own.all:
-        if problem.unit == "file":  # others are told by the units that they concern
+        if problem.unit == "file" or info is None:  # others are told by the units they concern
             ledger.add(problem)
     for extent in () if info is None else info.extents:
         days = _day_of(extent.start_ns), _day_of(extent.end_ns)
@@ -220,9 +243,9 @@ def _days(first: date, last: date) -> Iterator[date]:
 
 
 def _unlisted(
-    root: Path, ledger: ProblemLedger, networks: Sequence[str]
+    root: Path, ledger: ProblemLedger, networks: Sequence[str], *, is_sds: bool
 ) -> dict[tuple[str, ...], str]:
-    """Folders and files that could not be looked at, by ``YEAR, NET, STA, CHA.D``, and why.
+    """Folders that could not be listed, by ``YEAR, NET, STA, CHA.D``, and why; of an SDS archive.
 
     Those of other networks are no problem, and what is beside the archive is none of its own.
     """
@@ -230,14 +253,14 @@ def _unlisted(
     for problem in ledger.all:
         if problem.reason == UNREADABLE and problem.path.is_relative_to(root):
             parts = problem.path.relative_to(root).parts
-            place = _place(parts)
-            if parts and parts[0] in BESIDE:
-                ledger.forget(problem.path)
-                ledger.add(replace(problem, reason="beside the archive"))
-            elif len(place) >= 2 and not fits_any(place[1], networks):
+            place = _place(parts) if is_sds else ()
+            if len(place) >= 2 and not fits_any(place[1], networks):
                 ledger.forget(problem.path)
             elif place:
                 found[place] = problem.message
+            elif is_sds or (parts and parts[0] in BESIDE):
+                ledger.forget(problem.path)
+                ledger.add(replace(problem, reason="beside the archive"))
     return found
 
 

@@ -35,6 +35,7 @@ from ml_prediction.sinks.store import (
     UnitState,
     check_url,
     open_store,
+    store_file,
     without_password,
 )
 from ml_prediction.sinks.store.checks import check_new, check_resumable, nothing_to_resume
@@ -147,7 +148,7 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
         todo = [unit for unit in units if unit.key not in done]
         if done:
             err.print(f"{len(units) - len(todo)} of {len(units)} units are done already.")
-        gone = _gone(options, units, states, err)
+        _tell_gone(options, units, states, err)
         totals = _work(todo, again, workers, store, err)
     out.print(
         f"{len(units)} units, {len(todo)} of them now: {totals['picks']:,} picks, "
@@ -163,14 +164,14 @@ def run_archive(options: ArchiveOptions, config: RunConfig, *, out: Console, err
             f"{without_password(options.store)}; --resume tries them again{own}.",
             markup=False,
         )
-    unseen = sum(problem.reason in (UNREADABLE, "corrupt") for problem in problems.all)
+    unseen = sum(problem.reason == UNREADABLE for problem in problems.all)
     if unseen:
         err.print(
             f"Folders and files that could not be looked at: {unseen}. Days that may be in them "
             "are not among the units, or went without them; once that is mended, --resume "
             "--redo-partial does them."
         )
-    return NOT_ALL if totals["failed"] or unseen or gone else DONE
+    return NOT_ALL if totals["failed"] or unseen else DONE
 
 
 def _check(options: ArchiveOptions) -> None:
@@ -188,10 +189,15 @@ def _check(options: ArchiveOptions) -> None:
 def _check_store(options: ArchiveOptions, record: RunRecord) -> None:
     """Find early what a store will say to the run: looking at an archive may take hours."""
     where = without_password(options.store)
+    path = store_file(options.store)
+    if path is not None and (not path.exists() or _is_empty(path)):
+        return  # it is made when it is needed
     try:
-        store = open_store(options.store, create=False)
-    except ConfigurationError:  # there is none yet; what else there may be is told later
-        return
+        store = open_store(options.store, create=path is not None)
+    except ConfigurationError:
+        if path is None:  # an empty database
+            return
+        raise
     with store:
         known = {run.run_id: run for run in store.runs()}
     if not options.resume:
@@ -201,6 +207,10 @@ def _check_store(options: ArchiveOptions, record: RunRecord) -> None:
         check_resumable(known[record.run_id], record, where)
     elif known:
         raise nothing_to_resume(record, list(known.values()), where)
+
+
+def _is_empty(path: Path) -> bool:
+    return not any(path.iterdir()) if path.is_dir() else not path.stat().st_size
 
 
 def _to_redo(
@@ -223,10 +233,10 @@ def _to_redo(
     return set()
 
 
-def _gone(
+def _tell_gone(
     options: ArchiveOptions, units: Sequence[Unit], states: Sequence[UnitState], err: Console
-) -> list[UnitKey]:
-    """Units that were to be done, of the days and networks that are asked for, without files."""
+) -> None:
+    """Tell of units that are not done, of the days and networks asked for, and have no files."""
     keys = {unit.key for unit in units}
     gone = [
         state.key
@@ -238,11 +248,10 @@ def _gone(
     ]
     if gone:
         err.print(
-            f"Units of the run that have no files any more: {len(gone):,}, e.g. {gone[0]}. "
-            "Put them back, and --resume does them.",
+            f"Units that are not done and have no files now: {len(gone):,}, e.g. {gone[0]}. "
+            "They stay as they are.",
             markup=False,
         )
-    return gone
 
 
 def record_of(

@@ -65,8 +65,8 @@ from ml_prediction.util.files import make_folders, make_result_folder, write_who
 from ml_prediction.util.times import NANOSECONDS, to_ns
 
 FORMAT: Final = "ml_prediction store"
-VERSION: Final = 1
-"""Of the layout of the folder."""
+VERSION: Final = 2
+"""Of the layout of the folder: since 2, a unit's line in the journal may have ``files``."""
 
 NO_NETWORK: Final = "--"
 """Stands for an empty code in a folder's name, as in Earthworm: pandas can't read Hive's null."""
@@ -105,7 +105,7 @@ class ParquetStore:
             self._open(create)
 
     def _open(self, create: bool) -> None:
-        mark = self._folder / "store.json"
+        mark = self._mark
         if self._folder.exists() and not self._folder.is_dir():
             raise ConfigurationError(
                 f"{self._folder} is no folder: a file of SQLite is named sqlite:///{self._folder}, "
@@ -120,9 +120,8 @@ class ParquetStore:
                     f"{self._folder} is not a store and not empty: choose another folder."
                 )
             make_result_folder(self._folder)
-            content = {"format": FORMAT, "version": VERSION}
             try:
-                write_whole(mark, json.dumps(content).encode(), sync=True)
+                self._put_mark()
             except FileNotFoundError:
                 if not mark.exists():
                     raise
@@ -138,12 +137,23 @@ class ParquetStore:
                 "another store."
             )
 
+    @property
+    def _mark(self) -> Path:
+        return self._folder / "store.json"
+
+    def _put_mark(self) -> None:
+        """Say that the folder is a store, and which."""
+        content = {"format": FORMAT, "version": VERSION}
+        write_whole(self._mark, json.dumps(content).encode(), sync=True)
+
     def begin(self, run: RunRecord, units: Sequence[UnitKey], *, resume: bool) -> None:
         """Register a run and its units, as `Store.begin` says."""
         run = check_run(run)
         self.close()
         record = self._record(run.run_id)
         with self._disk():
+            if _read_json(self._mark)["version"] < VERSION:
+                self._put_mark()
             make_folders(record.parent)
             if record.exists() and not resume:
                 raise check_new(run.run_id, self._where)
