@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from forbidden import forbid
 from postgres_server import PostgresServer, binaries
 from ring_keeper import destroy_key, make_ring
 
@@ -26,6 +27,8 @@ with warnings.catch_warnings():  # ObsPy's own import uses a deprecated interfac
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&"; children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+__all__ = ["forbid"]
 
 KEYS: Final = range(0x6D700000, 0x6D800000)
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -15,6 +15,7 @@ from obspy import Trace, UTCDateTime
 from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.channel import FOREVER
+from ml_prediction.core.description import Describer
 from ml_prediction.core.feature_extraction import FeatureExtractor
 from ml_prediction.core.history import Recording
 from ml_prediction.core.postprocessing import Chunk
@@ -69,8 +70,7 @@ def extract(
     extractor = FeatureExtractor(
         spec,
         thresholds=spec.thresholds,
-        quality=quality,
-        waveforms=waveforms or Recorded(),
+        describer=Describer(spec, quality=quality, waveforms=waveforms or Recorded()),
         summary=found.summary,
     )
     size = len(next(iter(rows.values())))
@@ -238,8 +238,7 @@ def test_picks_that_no_detection_claims_are_not_kept() -> None:
     extractor = FeatureExtractor(
         spec,
         thresholds=spec.thresholds,
-        quality=LOOSE,
-        waveforms=Recorded(),
+        describer=Describer(spec, quality=LOOSE, waveforms=Recorded()),
         summary=found.summary,
     )
     table = np.zeros((len(spec.labels), 2000), np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from core.packetise import fake_model, fake_spec, in_time_order, three_components
 
+from ml_prediction.core.description import Describer
 from ml_prediction.core.feature_extraction import FeatureExtractor
 from ml_prediction.core.history import Recording
 from ml_prediction.core.pipeline import Pipeline
@@ -46,9 +47,8 @@ def waited(after: float | None) -> tuple[int, float, float]:
     """Samples after the peak at which a pick leaves, its coverage and its amplitude."""
     spec, data = fake_spec(), Growing()
     options: dict[str, Any] = {} if after is None else {"after": after}
-    extractor = FeatureExtractor(
-        spec, thresholds={"P": 0.5}, quality=(1, 2, 3, 4), waveforms=data, **options
-    )
+    describer = Describer(spec, quality=(1, 2, 3, 4), waveforms=data, **options)
+    extractor = FeatureExtractor(spec, thresholds={"P": 0.5}, describer=describer)
     rows = np.zeros((3, 1200), dtype=np.float32)
     rows[1] = 0.9 * np.exp(-0.5 * ((np.arange(1200) - PEAK) / 10) ** 2)
     for at in range(1200):

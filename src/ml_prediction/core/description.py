@@ -28,6 +28,7 @@ FARTHEST_CENTRE = 0.1  # seconds between peak and fitted centre
 NARROWEST = 2  # samples: PhaseNet's spikes at window edges have 1 to 2, arrivals 5 and more
 WORST_QUALITY = 4
 COVERAGE = 2.0  # seconds on each side of a pick
+LEAST_AFTER = 1.0  # seconds of data after a pick for its amplitude
 LOOK_BACK = 5.0 + FARTHEST_CENTRE + 0.1  # seconds of data before a peak that its pick needs
 
 
@@ -85,7 +86,15 @@ class Describer:
         Of what is merged: which members agree on a pick, from the instrument, the label, and the
         first and last sample of its trigger. None for a single model.
     after
-        Samples after a pick whose data are looked at.
+        Seconds after a pick whose data are looked at, 1 to 2: with a short horizon, a pick is not
+        to wait longer for its description than for its probability.
+
+    Attributes
+    ----------
+    waveforms
+        As given.
+    after, back
+        Samples of data after a pick, and before a peak, that a description needs.
     """
 
     def __init__(
@@ -94,20 +103,21 @@ class Describer:
         *,
         quality: Sequence[float],
         waveforms: Waveforms,
-        response: Response | None,
-        provenance: Provenance,
-        agreeing: Callable[[Instrument, str, int, int], tuple[str, ...]] | None,
-        after: int,
+        response: Response | None = None,
+        provenance: Provenance | None = None,
+        agreeing: Callable[[Instrument, str, int, int], tuple[str, ...]] | None = None,
+        after: float = COVERAGE,
     ) -> None:
         self._spec = spec
         self._quality = tuple(quality)
-        self._waveforms = waveforms
+        self.waveforms = waveforms
         self._response = response
-        self._provenance = provenance
+        self._provenance = provenance or Provenance()
         self._agreeing = agreeing
         self._rate = spec.rate
         self._context = self._samples(FIT_HALF)
-        self._after = after
+        self.after = self._samples(min(max(after, LEAST_AFTER), COVERAGE))
+        self.back = self._samples(LOOK_BACK if response is None else CONTEXT + LOOK_BACK)
 
     def picks(self, found: Sequence[Found]) -> list[Pick]:
         """Picks of triggers, fitted at once."""
@@ -153,7 +163,7 @@ class Describer:
         sigma = max(expected_error(scale, width, trigger.probability), rounding)
         index = trigger.peak + round(shift * rate)
         first = index - self._samples(LOOK_BACK)
-        around = self._around(instrument, first, index + self._after + 1)
+        around = self._around(instrument, first, index + self.after + 1)
         letter = self._letter(phase, around)
         level = NOTHING
         polarity: Polarity = "unknown"
@@ -209,7 +219,7 @@ class Describer:
     def _around(self, instrument: Instrument, start: int, stop: int) -> dict[str, Recording]:
         """What the components have there, of those that have anything."""
         found = {
-            letter: self._waveforms.waveform(instrument, letter, start, stop)
+            letter: self.waveforms.waveform(instrument, letter, start, stop)
             for letter in self._spec.components
         }
         return {
@@ -224,9 +234,9 @@ class Describer:
     def _coverage(self, around: Mapping[str, Recording], centre: int) -> float:
         """Share of samples near a pick that some component has."""
         before = self._samples(COVERAGE)
-        covered = np.zeros(before + self._after + 1, dtype=np.bool_)
+        covered = np.zeros(before + self.after + 1, dtype=np.bool_)
         for data in around.values():
-            covered |= data.valid[centre - before : centre + self._after + 1]
+            covered |= data.valid[centre - before : centre + self.after + 1]
             if covered.all():
                 return 1.0
         return round(float(covered.mean()), 4)
@@ -238,8 +248,8 @@ class Describer:
         if self._response is None:
             return None, None
         before = self._samples(CONTEXT)
-        stop = index + self._after + 1
-        data = self._waveforms.waveform(instrument, letter, index - before, stop)
+        stop = index + self.after + 1
+        data = self.waveforms.waveform(instrument, letter, index - before, stop)
         if data is None or not data.valid.any():
             return None, None
         nslc = NSLC(*instrument[:3], data.code)
@@ -260,5 +270,5 @@ class Describer:
 
     def _time(self, instrument: Instrument, index: int, shift: float = 0.0) -> Any:
         """Time of a grid sample, with the instrument's sub-sample offset given back."""
-        offset = self._waveforms.offset_ns(instrument, index)
+        offset = self.waveforms.offset_ns(instrument, index)
         return to_utc(time_of(index, self._rate) + offset + round(shift * NANOSECONDS))

@@ -7,18 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_prediction.core.channel import FOREVER
-from ml_prediction.core.description import (
-    COVERAGE,
-    FARTHEST_CENTRE,
-    FIT_HALF,
-    LOOK_BACK,
-    Describer,
-    Found,
-    Provenance,
-    Waveforms,
-)
+from ml_prediction.core.description import FARTHEST_CENTRE, FIT_HALF, Describer, Found
 from ml_prediction.core.postprocessing import Chunk
-from ml_prediction.core.response import CONTEXT, Response
 from ml_prediction.core.results import Detection, Pick
 from ml_prediction.core.summary import Summary
 from ml_prediction.core.triggers import Trigger, TriggerTrack
@@ -27,7 +17,6 @@ from ml_prediction.util.codes import Instrument
 
 LONGEST = {"P": 10.0, "S": 10.0, "Detection": 300.0}  # seconds
 LINK = 2.0  # seconds around a detection in which a pick belongs to it
-LEAST_AFTER = 1.0  # seconds of data after a pick for its amplitude
 PATIENCE = 600.0  # seconds of data that a complete pick waits for others at most
 LOOK_AHEAD = FARTHEST_CENTRE + 0.02  # seconds between a peak and its pick at most
 
@@ -53,23 +42,11 @@ class FeatureExtractor:
         The model.
     thresholds
         Trigger threshold of each label that is picked.
-    quality
-        Largest sigma in seconds of quality 0, 1, 2 and 3.
-    waveforms
-        The data.
-    response
-        For amplitudes in physical units; None for none.
-    provenance
-        Put on every result.
-    agreeing
-        Of what is merged: which members agree on a pick, from the instrument, the label, and the
-        first and last sample of its trigger. None for a single model.
+    describer
+        Makes picks and detections of triggers.
     lead
         Of a site: the instrument whose data describe a pick or detection, from the name of the
         site, the label, and a sample. None where each instrument is alone.
-    after
-        Seconds after a pick whose data are looked at, 1 to 2: with a short horizon, a pick is not
-        to wait longer for its description than for its probability.
     together
         Complete picks wait until there are so many, of all instruments: a fit of many costs
         little more than one. With 1 each leaves at once.
@@ -82,13 +59,8 @@ class FeatureExtractor:
         spec: ModelSpec,
         *,
         thresholds: Mapping[str, float],
-        quality: Sequence[float],
-        waveforms: Waveforms,
-        response: Response | None = None,
-        provenance: Provenance | None = None,
-        agreeing: Callable[[Instrument, str, int, int], tuple[str, ...]] | None = None,
+        describer: Describer,
         lead: Callable[[Instrument, str, int], Instrument] | None = None,
-        after: float = COVERAGE,
         together: int = 1,
         summary: Summary | None = None,
     ) -> None:
@@ -97,20 +69,9 @@ class FeatureExtractor:
             label: value for label, value in thresholds.items() if label in spec.labels
         }
         self._rows = {label: spec.labels.index(label) for label in self._thresholds}
-        self._waveforms = waveforms
-        self._back = LOOK_BACK if response is None else CONTEXT + LOOK_BACK
+        self._describer = describer
         self._lead = lead
         self._summary = summary or Summary()
-        self._after = self._samples(min(max(after, LEAST_AFTER), COVERAGE))
-        self._describer = Describer(
-            spec,
-            quality=quality,
-            waveforms=waveforms,
-            response=response,
-            provenance=provenance or Provenance(),
-            agreeing=agreeing,
-            after=self._after,
-        )
         self._together = together
         self._held = 0  # picks, over all instruments
         self._tracks: dict[Instrument, _Track] = {}
@@ -158,7 +119,7 @@ class FeatureExtractor:
         scans = [
             triggers.scan for label, triggers in track.triggers.items() if label in PICK_LABELS
         ]
-        return min([*onsets, *scans, track.final]) - self._samples(self._back)
+        return min([*onsets, *scans, track.final]) - self._describer.back
 
     def linked_until(self, instrument: Instrument) -> int:
         """No coming detection claims picks with a peak before this index."""
@@ -223,13 +184,13 @@ class FeatureExtractor:
     def _complete(self, instruments: list[Instrument], final: bool) -> list[Pick]:
         """Picks whose waveform is complete, if there are enough or one has waited long."""
         overdue = final
-        ahead = self._after + self._samples(LOOK_AHEAD)
+        ahead = self._describer.after + self._samples(LOOK_AHEAD)
         for instrument in instruments:
             track = self._tracks[instrument]
             rest = []
             for found in track.waiting:
                 peak = found.trigger.peak
-                if final or peak < self._waveforms.front(found.lead) - ahead:
+                if final or peak < self._describer.waveforms.front(found.lead) - ahead:
                     track.held.append(found)
                     self._held += 1
                     if "Detection" in self._thresholds:
@@ -238,7 +199,7 @@ class FeatureExtractor:
                     rest.append(found)
             track.waiting = rest
             overdue = overdue or any(
-                self._waveforms.front(found.lead) - ahead - found.trigger.peak
+                self._describer.waveforms.front(found.lead) - ahead - found.trigger.peak
                 > self._samples(PATIENCE)
                 for found in track.held
             )

@@ -13,7 +13,7 @@ from obspy import Inventory
 from ml_prediction import __version__
 from ml_prediction.config import PipelineConfig
 from ml_prediction.core.combining import Combiner
-from ml_prediction.core.description import Provenance
+from ml_prediction.core.description import Describer, Provenance
 from ml_prediction.core.feature_extraction import FeatureExtractor
 from ml_prediction.core.grid import index_from, samples_in, time_of
 from ml_prediction.core.postprocessing import Chunk, Stacker
@@ -307,9 +307,8 @@ def _finder(
     for model in item.members:
         stride, blinding = _placing(model.spec, config)
         after = min(after, config.horizon - (stride + blinding[1]) / spec.sampling_rate)
-    extractor = FeatureExtractor(
+    describer = Describer(
         spec,
-        thresholds=thresholds,
         quality=config.quality,
         waveforms=family.preprocessor,
         response=response,
@@ -319,8 +318,13 @@ def _finder(
             "; ".join(f"{name} {version}" for name, version in versions.items()),
         ),
         agreeing=agreeing,
-        lead=None if merger is None else merger.lead,
         after=after,
+    )
+    extractor = FeatureExtractor(
+        spec,
+        thresholds=thresholds,
+        describer=describer,
+        lead=None if merger is None else merger.lead,
         together=TOGETHER if overlap else 1,
         summary=family.summary,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forbidden import Forbid
 from postgres_server import PASSWORD, PostgresServer
 from small_archive import MIDNIGHT, station, write_sds
 from store_results import make_result, make_run, make_units
@@ -366,6 +366,7 @@ def test_units_that_are_done_in_part_are_told(
 def test_a_folder_that_can_not_be_listed_is_told_and_its_days_are_done_once_it_can(
     root: Path,
     tmp_path: Path,
+    forbid: Forbid,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -373,14 +374,7 @@ def test_a_folder_that_can_not_be_listed_is_told_and_its_days_are_done_once_it_c
     for code in ("AAA", "BBB"):
         shutil.copytree(root / "2017" / "XX" / code, sds / "2017" / "XX" / code)
     secret = sds / "2017" / "XX" / "AAA" / "HHZ.D"
-    listed = os.scandir
-
-    def scandir(path: Path) -> object:
-        if Path(path) == secret:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return listed(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    forbid(secret)
     store = f"sqlite:///{tmp_path / 'p.db'}"
     line = ["archive", str(sds), "--from", "2017-05-01", "--to", "2017-05-02", "--store", store]
     assert cli.run([*line, "--jobs", "1"]) == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import obspy
 import pytest
+from forbidden import Forbid
 from obspy import UTCDateTime
 from small_archive import MIDNIGHT, station, write_sds
 
@@ -370,7 +370,7 @@ def test_files_of_any_name_make_the_units_that_day_files_make(
 def test_units_fail_that_a_folder_without_a_listing_may_have_files_of(
     archive: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    forbid: Forbid,
     parts: tuple[str, ...],
     stations: set[str],
 ) -> None:
@@ -381,14 +381,7 @@ def test_units_fail_that_a_folder_without_a_listing_may_have_files_of(
         file.rename(file.with_name(file.name.replace(".122", ".365")))
     secret = root.joinpath(*parts)
     secret.mkdir(exist_ok=True, parents=True)
-    listed = os.scandir
-
-    def scandir(path: Any) -> Any:
-        if Path(path) == secret:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return listed(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    forbid(secret)
     ledger = ProblemLedger()
     units = plan_units(root, FIRST, date(2018, 1, 1), networks=["XX"], problems=ledger)
     new_year = {unit.station for unit in units if unit.unlisted and unit.day.month == 12}

@@ -145,7 +145,7 @@ def plan_units(
     is_sds = len(strays) < len(files) or looks_like_sds(root)
     if is_sds:
         files = [file for file in files if file.sds is not None]
-        strays = [path for path in strays if _may_be_of(path, root, networks)]
+        strays = [path for path in strays if _may_have(path.parent, root, networks)]
         if strays:
             ledger.add(_unused(root, strays))
     elif strays:
@@ -159,11 +159,14 @@ def plan_units(
         if problem.reason == MISNAMED and name and not fits_any(name.nslc.network, networks):
             ledger.forget(problem.path)
     unlisted = _unlisted(root, ledger, networks, is_sds=is_sds)
-    units = [
-        replace(unit, unlisted=_missing(unit, unlisted), made_of=_names(unit.files, root))
-        for key in sorted(stations)
-        for unit in _units_of(key, stations[key], first, end)
-    ]
+    units = []
+    for station in sorted(stations):
+        found = stations[station]
+        met = tuple(sorted(found.channels))
+        for day in sorted(day for day in found.days if first <= day < end):
+            paths = found.around(day)
+            missing = _missing((*station, day), unlisted)
+            units.append(Unit(*station, day, paths, met, missing, _names(paths, root)))
     if not units:
         which = f" of {', '.join(networks)}" if networks else ""
         text = (
@@ -181,10 +184,10 @@ def _files(root: Path, wanted: Selection, ledger: ProblemLedger) -> list[InputFi
         return []
 
 
-def _may_be_of(path: Path, root: Path, networks: Sequence[str]) -> bool:
-    """Whether a file that is not named as a day file lies where these networks' files are."""
-    place = _place(path.relative_to(root).parts)
-    return len(place) < 3 or fits_any(place[1], networks)
+def _may_have(folder: Path, root: Path, networks: Sequence[str]) -> bool:
+    """Whether a folder of an SDS archive may have files of these networks, by its place."""
+    place = _place(folder, root)
+    return len(place) < 2 or fits_any(place[1], networks)
 
 
 def _unused(root: Path, strays: Sequence[Path]) -> Problem:
@@ -237,6 +240,11 @@ class _Found:
             self.files.setdefault(day, []).append(path)
         self.days.update(_days(max(held.makes[0], span[0]), min(held.makes[1], span[1])))
 
+    def around(self, day: date) -> tuple[Path, ...]:
+        """Files that have a day, or one beside it."""
+        near = (path for shift in (-1, 0, 1) for path in self.files.get(day + shift * DAY, ()))
+        return tuple(dict.fromkeys(near))
+
 
 def _days(first: date, last: date) -> Iterator[date]:
     return (first + number * DAY for number in range((last - first).days + 1))
@@ -252,13 +260,11 @@ def _unlisted(
     found = {}
     for problem in ledger.all:
         if problem.reason == UNREADABLE and problem.path.is_relative_to(root):
-            parts = problem.path.relative_to(root).parts
-            place = _place(parts) if is_sds else ()
-            if len(place) >= 2 and not fits_any(place[1], networks):
+            if is_sds and not _may_have(problem.path, root, networks):
                 ledger.forget(problem.path)
-            elif place:
+            elif is_sds and (place := _place(problem.path, root)):
                 found[place] = problem.message
-            elif is_sds or (parts and parts[0] in BESIDE):
+            elif is_sds or BESIDE.intersection(problem.path.relative_to(root).parts[:1]):
                 ledger.forget(problem.path)
                 ledger.add(replace(problem, reason="beside the archive"))
     return found
@@ -269,16 +275,18 @@ def _names(files: Iterable[Path], root: Path) -> str:
     return sha256(names.encode(errors="surrogateescape"))[:16]
 
 
-def _place(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Parts of a path from the year on; none if there is no year."""
+def _place(path: Path, root: Path) -> tuple[str, ...]:
+    """``YEAR, NET, STA, CHA.D`` of a path in an archive, as far as it goes; none without year."""
+    parts = path.relative_to(root).parts
     years = [number for number, part in enumerate(parts) if YEAR.fullmatch(part)]
     return parts[years[0] :] if years else ()
 
 
-def _missing(unit: Unit, unlisted: Mapping[tuple[str, ...], str]) -> str:
+def _missing(key: tuple[str, str, date], unlisted: Mapping[tuple[str, ...], str]) -> str:
     """Why a unit may lack files; nothing if it does not."""
-    years = {str((unit.day + shift * DAY).year) for shift in (-1, 0, 1)}
-    names = (years, {unit.network}, {unit.station})
+    network, station, day = key
+    years = {str((day + shift * DAY).year) for shift in (-1, 0, 1)}
+    names = (years, {network}, {station})
     for parts, message in unlisted.items():
         if all(part in some for part, some in zip(parts, names, strict=False)):
             return message
@@ -288,12 +296,3 @@ def _missing(unit: Unit, unlisted: Mapping[tuple[str, ...], str]) -> str:
 def _day_of(time_ns: int) -> date:
     day: date = to_utc(time_ns).date
     return day
-
-
-def _units_of(station: Station, found: _Found, first: date, end: date) -> list[Unit]:
-    channels = tuple(sorted(found.channels))
-    units = []
-    for day in sorted(day for day in found.days if first <= day < end):
-        around = [path for near in (-1, 0, 1) for path in found.files.get(day + near * DAY, ())]
-        units.append(Unit(*station, day, tuple(dict.fromkeys(around)), channels))
-    return units

@@ -88,9 +88,10 @@ def file_of(place: URL) -> Path | None:
 
 
 def _sqlite(url: URL, path: Path, create: bool) -> sa.Engine:
-    if not create and not path.exists():
+    if create:
+        make_result_folder(path.parent)
+    elif not path.exists():
         raise ConfigurationError(f"There is no store {path}: check the path.")
-    make_result_folder(path.parent)
     timeout = _timeout(url)
     url = url.update_query_dict({"timeout": str(timeout)}).set(drivername="sqlite+pysqlite")
     if create or _writable(path):
